@@ -1,0 +1,151 @@
+"""Every error that authd raises, as one tree.
+
+    AuthdError
+    ├── ConfigError              the configuration file cannot be used; lists every mistake
+    ├── SecretError              the secret file is missing, too open or malformed
+    ├── SealError                a sealed value was not made by us, or for another place
+    ├── TokenError               a token is not acceptable (code = a Reason)
+    ├── KeySetError              a published key set is not fit to be trusted
+    ├── StoreError
+    │   ├── StoreUnavailableError    the store did not answer in time
+    │   └── StoreDamagedError        the store answered with something that cannot be
+    ├── ProviderError            an identity provider ...
+    │   ├── ProviderUnavailableError     ... did not answer, or not in time
+    │   ├── ProviderRefusedError         ... answered, and said no (the person cancelled, for example)
+    │   └── ProviderLiedError            ... answered with something that fails its checks
+    └── LoginError               a login cannot go on; carries what the visitor is told
+
+`code` is stable and meant for machines; `str(error)` is one sentence for the operator and
+holds neither tokens nor secrets nor cookie values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class AuthdError(Exception):
+    """Base of all errors that authd raises on purpose."""
+
+    code = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMistake:
+    """One mistake in the configuration file.
+
+    `line` counts from 1 and is 0 where no line can be named; `key` is a dotted path such as
+    `applications[2].policies[0].include[1]`; `allowed` may be empty.
+    """
+
+    line: int
+    key: str
+    message: str
+    value: str = ""
+    allowed: str = ""
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        value = f" (got {self.value})" if self.value else ""
+        allowed = f"; allowed: {self.allowed}" if self.allowed else ""
+        return f"{place}{self.key}: {self.message}{value}{allowed}"
+
+
+class ConfigError(AuthdError):
+    """Raised if a configuration cannot be used. `mistakes` lists all of them, in file order."""
+
+    code = "config_invalid"
+
+    def __init__(self, source: str, mistakes: tuple[ConfigMistake, ...]) -> None:
+        self.source = source
+        self.mistakes = mistakes
+        listed = "\n".join(f"  {mistake}" for mistake in mistakes)
+        super().__init__(f"{source}: {len(mistakes)} mistake(s)\n{listed}")
+
+
+class SecretError(AuthdError):
+    """Raised if the secret file is missing, readable by others, or not 32 bytes of base64 a line."""
+
+    code = "secret_invalid"
+
+
+class SealError(AuthdError):
+    """Raised if a sealed value is forged, damaged, or was sealed for another kind or id."""
+
+    code = "seal_broken"
+
+
+class TokenError(AuthdError):
+    """Raised if a token is not acceptable. `code` is one of `authd.model.Reason`'s token reasons."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        super().__init__(message)
+
+
+class KeySetError(AuthdError):
+    """Raised if a key set is not fit to be trusted as a whole (too large, no usable key, ...)."""
+
+    code = "key_set_invalid"
+
+
+class StoreError(AuthdError):
+    """Base of the store's errors. None of them ever ends a session."""
+
+    code = "store_error"
+
+
+class StoreUnavailableError(StoreError):
+    """Raised if the store did not answer within its deadline. An outage, never a denial."""
+
+    code = "store_unavailable"
+
+
+class StoreDamagedError(StoreError):
+    """Raised if the store's content cannot be what we wrote (schema, type, integrity)."""
+
+    code = "store_damaged"
+
+
+class ProviderError(AuthdError):
+    """Base of an identity provider's errors. `provider_id` names which; `cause` is a stable word."""
+
+    code = "provider_error"
+
+    def __init__(self, provider_id: str, cause: str, message: str) -> None:
+        self.provider_id = provider_id
+        self.cause = cause
+        super().__init__(f"identity provider {provider_id}: {message}")
+
+
+class ProviderUnavailableError(ProviderError):
+    """Raised if the provider did not answer, answered 5xx, or took longer than the deadline."""
+
+    code = "provider_unavailable"
+
+
+class ProviderRefusedError(ProviderError):
+    """Raised if the provider answered with an OAuth error, such as `access_denied`."""
+
+    code = "provider_refused"
+
+
+class ProviderLiedError(ProviderError):
+    """Raised if an answer of the provider fails a check (signature, issuer, nonce, shape, ...)."""
+
+    code = "provider_lied"
+
+
+class LoginError(AuthdError):
+    """Raised if a login attempt cannot go on.
+
+    `code` is stable and is logged; `status` is the HTTP status of the page; `sentence` tells the
+    visitor what happened; `return_url` (may be None) is where they can start again.
+    """
+
+    def __init__(self, code: str, status: int, sentence: str, return_url: str | None = None) -> None:
+        self.code = code
+        self.status = status
+        self.sentence = sentence
+        self.return_url = return_url
+        super().__init__(sentence)

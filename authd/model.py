@@ -1,0 +1,118 @@
+"""The words that every part of authd shares. Frozen values; standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """What becomes of a request. Only ALLOW and BYPASS ever turn into a 200."""
+
+    ALLOW = "allow"
+    BYPASS = "bypass"
+    LOGIN = "login"
+    DENY = "deny"
+
+
+class Reason(StrEnum):
+    """Why. A closed list: it stands in logs, metrics, pages and docs/reasons.md."""
+
+    # the request passes
+    POLICY_ALLOW = "policy_allow"
+    POLICY_BYPASS = "policy_bypass"
+    PREFLIGHT_BYPASS = "preflight_bypass"
+    # somebody has to log in (401)
+    NO_CREDENTIAL = "no_credential"
+    TOKEN_MALFORMED = "token_malformed"
+    TOKEN_SIGNATURE = "token_signature"
+    TOKEN_KEY_UNKNOWN = "token_key_unknown"
+    TOKEN_ISSUER = "token_issuer"
+    TOKEN_AUDIENCE = "token_audience"
+    TOKEN_TYPE = "token_type"
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_NOT_YET_VALID = "token_not_yet_valid"
+    SESSION_UNKNOWN = "session_unknown"
+    SESSION_ENDED = "session_ended"
+    # refused (403)
+    POLICY_DENY = "policy_deny"
+    NO_POLICY_MATCHED = "no_policy_matched"
+    APPLICATION_UNKNOWN = "application_unknown"
+    APPLICATION_MISMATCH = "application_mismatch"
+    AMBIGUOUS_URL = "ambiguous_url"
+    MALFORMED_REQUEST = "malformed_request"
+    CONFLICTING_SESSIONS = "conflicting_sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who somebody is, as one identity provider said at login.
+
+    `subject` is a UUID derived from the provider's issuer and its subject: an address can change
+    hands, (issuer, subject) cannot. `email` is in ASCII lower case with an IDNA domain, and None
+    unless the provider says that it is verified (or is configured to be believed);
+    `unverified_email` is for pages and logs only and never decides anything.
+    `claims` holds only what the provider's `claims` setting names.
+    `authenticated_at` is in Unix seconds.
+    """
+
+    subject: str
+    provider_id: str
+    provider_subject: str
+    email: str | None
+    unverified_email: str | None
+    name: str | None
+    groups: tuple[str, ...]
+    auth_methods: tuple[str, ...]
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    authenticated_at: int = 0
+
+    @property
+    def account(self) -> str:
+        """How a page or a log line names this person."""
+        return self.email or self.unverified_email or self.name or self.provider_subject
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a policy may look at. `identity` is None for somebody who has not logged in.
+
+    `client_ip` was parsed before any policy is asked (an address that cannot be parsed refuses the
+    request: a rule that silently does not match would let an `exclude` or a `deny` lapse), and an
+    IPv4-mapped IPv6 address has become IPv4.
+    """
+
+    client_ip: IPv4Address | IPv6Address
+    identity: Identity | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer about one request, with its reason. A denial is a value, not an exception."""
+
+    outcome: Outcome
+    reason: Reason
+    application_id: str | None = None
+    policy_id: str | None = None
+    policy_name: str | None = None
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One login of one person. `id` is the `identity_nonce` of every token that rests on it.
+
+    Times are Unix seconds. `client_ip` and `user_agent` are those of the login, for the person's
+    own list of sessions; they decide nothing.
+    """
+
+    id: str
+    identity: Identity
+    created_at: int
+    expires_at: int
+    client_ip: str
+    user_agent: str
+    country: str = ""

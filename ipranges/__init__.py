@@ -1,0 +1,1 @@
+"""ipranges: keeps an origin's allowlists equal to the edge's published ranges. Shares nothing with authd."""
