@@ -84,7 +84,14 @@ class Keyring:
 def render_jwk(key_id: str, public_key: RSAPublicKey) -> dict[str, Any]:
     """RFC 7517 with `use` and `alg`, public members only."""
     numbers = RSAAlgorithm.to_jwk(public_key, as_dict=True)
-    return {"kid": key_id, "kty": "RSA", "alg": SIGNING_ALGORITHM, "use": "sig", "e": numbers["e"], "n": numbers["n"]}
+    return {
+        "kid": key_id,
+        "kty": "RSA",
+        "alg": SIGNING_ALGORITHM,
+        "use": "sig",
+        "e": numbers["e"],
+        "n": numbers["n"],
+    }
 
 
 def generate_keyring(*, team_domain: str, now: int) -> Keyring:
@@ -102,7 +109,9 @@ def generate_signing_key(
     team_domain: str,
     now: int,
     signs_from: int,
-    generate: Callable[[], RSAPrivateKey] = lambda: generate_private_key(public_exponent=65537, key_size=KEY_BITS),
+    generate: Callable[[], RSAPrivateKey] = lambda: generate_private_key(
+        public_exponent=65537, key_size=KEY_BITS
+    ),
 ) -> SigningKey:
     """Make one key with a self-signed certificate. Its id is the SHA-256 of its public key, 64 hex digits."""
     private_key = generate()
@@ -156,7 +165,9 @@ def parse_keyring(document: bytes) -> Keyring:
     try:
         keys = tuple(_parse_keys(json.loads(document)))
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreDamagedError(f"the keyring in the store cannot be read ({type(error).__name__})") from error
+        raise StoreDamagedError(
+            f"the keyring in the store cannot be read ({type(error).__name__})"
+        ) from error
     if not keys:
         raise StoreDamagedError("the keyring in the store is empty")
     return Keyring(keys)
