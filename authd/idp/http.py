@@ -119,7 +119,18 @@ class Call:
         return session
 
     def read(self, response: requests.Response, *, max_bytes: int, statuses: frozenset[int]) -> Answer:
-        """Read the body up to `max_bytes`; errors as for `ProviderHttp.get`."""
+        """Read the body up to `max_bytes` and close; errors as for `ProviderHttp.get`."""
+        with response:
+            self._check(response, statuses)
+            body = self._read_body(response, max_bytes)
+        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return Answer(response.status_code, content_type, body)
+
+    def lied(self, cause: str, sentence: str) -> ProviderLiedError:
+        """The error for an answer that is not as it must be."""
+        return ProviderLiedError(self.provider_id, cause, f"the {self.what} {sentence}")
+
+    def _check(self, response: requests.Response, statuses: frozenset[int]) -> None:
         if response.status_code == 429 or response.status_code >= 500:
             raise ProviderUnavailableError(
                 self.provider_id, "http_status", f"the {self.what} came with HTTP {response.status_code}"
@@ -129,17 +140,14 @@ class Call:
             raise self.lied("http_status", f"came with HTTP {response.status_code}")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise self.lied("compressed", "came compressed, which nobody asked for")
+
+    def _read_body(self, response: requests.Response, max_bytes: int) -> bytes:
         body = bytearray()
         while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
             body += chunk
             if len(body) > max_bytes:
                 raise self.lied("too_large", f"is larger than {max_bytes} bytes")
-        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Answer(response.status_code, content_type, bytes(body))
-
-    def lied(self, cause: str, sentence: str) -> ProviderLiedError:
-        """The error for an answer that is not as it must be."""
-        return ProviderLiedError(self.provider_id, cause, f"the {self.what} {sentence}")
+        return bytes(body)
 
 
 class _OpenSockets:

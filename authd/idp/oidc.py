@@ -71,7 +71,8 @@ class OidcProvider:
         self._client = Client(config.client_id, client_secret, redirect_uri, config.scopes)
         self._clock = clock
         self._deadline_seconds = deadline_seconds
-        self._http = ProviderHttp(config.id, deadline_seconds=deadline_seconds)
+        # A little less for a single call: its error, which names the document, then comes first.
+        self._http = ProviderHttp(config.id, deadline_seconds=0.9 * deadline_seconds)
         self._metadata = LastGood(
             self._fetch_metadata,
             timer=timer,
