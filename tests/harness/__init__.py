@@ -1,0 +1,1 @@
+"""What tests and the demonstration start beside authd: an identity provider, and what it needs."""
