@@ -18,10 +18,9 @@ test: ## every test, set-up included; ARGS="-k login" chooses
 
 check: ## format, lint, types and imports, without changing anything
 	@.ci/setup test
-	.venv/bin/ruff format --check .
-	.venv/bin/ruff check .
-	.venv/bin/mypy
-	.venv/bin/lint-imports
+	@failed=; for tool in "ruff format --check ." "ruff check ." mypy "lint-imports --no-logo"; do \
+		echo "-- $$tool"; .venv/bin/$$tool || failed="$$failed, $$tool"; \
+	done; if [ "$$failed" ]; then echo "make check failed:$${failed#,}" >&2; exit 1; fi
 
 format: ## put every file into the house's format
 	@.ci/setup test

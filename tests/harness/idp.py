@@ -73,9 +73,7 @@ def _walk(session: requests.Session, authorization_url: str, form: Mapping[str, 
         if answer.is_redirect:
             answer = session.get(location, allow_redirects=False, timeout=HTTP_TIMEOUT_SECONDS)
         elif answer.ok and 'name="account"' in answer.text:
-            answer = session.post(
-                answer.url, data=dict(form), allow_redirects=False, timeout=HTTP_TIMEOUT_SECONDS
-            )
+            answer = session.post(answer.url, data=dict(form), allow_redirects=False, timeout=HTTP_TIMEOUT_SECONDS)
         else:
             break
     raise IdentityProviderError(f"{answer.status_code} from {answer.url}: {answer.text[-400:]}")

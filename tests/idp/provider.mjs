@@ -107,19 +107,30 @@ async function readForm(request) {
   return new URLSearchParams(Buffer.concat(chunks).toString());
 }
 
+// Without this the library answers a change of account with a page that submits itself by script.
+async function forgetAccount(provider, { session: origin }) {
+  const session = origin && await provider.Session.findByUid(origin.uid);
+  if (!session) return;
+  session.accountId = undefined;
+  session.authorizations = {};
+  await session.persist();
+}
+
 // GET shows the people, POST with `account` logs one of them in, POST without cancels.
 async function interact(provider, request, response) {
-  const { params } = await provider.interactionDetails(request, response);
+  const interaction = await provider.interactionDetails(request, response);
   if (request.method !== 'POST') {
     response.setHeader('Content-Type', 'text/html; charset=utf-8');
-    response.end(chooserPage([...people.values()], params.client_id));
+    response.end(chooserPage([...people.values()], interaction.params.client_id));
     return;
   }
   const person = people.get((await readForm(request)).get('account'));
   const result = person
     ? { login: { accountId: person.account, amr: person.amr }, select_account: {} }
     : { error: 'access_denied', error_description: 'the person cancelled' };
-  await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
+  const returnTo = await provider.interactionResult(request, response, result, { mergeWithLastSubmission: false });
+  if (person) await forgetAccount(provider, interaction);
+  response.writeHead(303, { Location: returnTo }).end();
 }
 
 function serve(provider) {
@@ -129,7 +140,7 @@ function serve(provider) {
     return interact(provider, request, response).catch((error) => {
       response.statusCode = 400;
       response.setHeader('Content-Type', 'text/html; charset=utf-8');
-      response.end(messagePage(`This login cannot go on: ${error.message}.`));
+      response.end(messagePage(`This login cannot go on: ${error.error_description ?? error.message}.`));
     });
   };
 }
