@@ -90,7 +90,5 @@ def _checked(value: str, pattern: str, key: str, allowed: str) -> str:
 
 
 def _refusal(key: str, value: str, allowed: str) -> ConfigError:
-    mistake = ConfigMistake(
-        0, key, "cannot stand in nginx configuration", repr(value) if value else "", allowed
-    )
+    mistake = ConfigMistake(0, key, "cannot stand in nginx configuration", repr(value) if value else "", allowed)
     return ConfigError("nginx render", (mistake,))

@@ -25,7 +25,7 @@ FILE_NAMES = (
 
 
 def render_settings(settings: NginxSettings) -> dict[str, str]:
-    """The text of every file, by file name. Raises ConfigError if a value cannot stand in nginx configuration."""
+    """The text of every file, by name. Raises ConfigError if a value cannot stand in nginx configuration."""
     values = settings.quoted()
     return {name: _TEMPLATES.get_template(name).render(values) for name in FILE_NAMES}
 

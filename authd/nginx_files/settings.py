@@ -70,7 +70,7 @@ class NginxSettings:
         }
 
     def _large_maps(self) -> NginxText:
-        """Hash sizes for http, only where nginx' defaults do not do: the operator may have set them already."""
+        """Hash sizes for http, only where nginx' defaults do not do: the operator may have set them too."""
         names = [key for key, _ in (*self.scopes, *self.bound_cookies)]
         longest = max(map(len, (*names, f"{self.path_prefix}/get-identity")))
         lines = ""

@@ -1,8 +1,8 @@
 """A stand-in for authd that answers what a test tells it to: the one place where authd may be hostile.
 
 The real authd never answers its check with 302 or drops a connection on purpose, and nginx has to stay
-closed when something does. Unless told otherwise it is a friendly authd: the cookie `CF_AUTHORIZATION=good...`
-is let in, `CF_AUTHORIZATION=denied` is refused, and nobody is asked to log in.
+closed when something does. Unless told otherwise it is a friendly authd: `CF_AUTHORIZATION=good...` is let
+in, `CF_AUTHORIZATION=denied` is refused, and everybody else has to log in.
 """
 
 from __future__ import annotations
