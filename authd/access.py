@@ -22,7 +22,7 @@ from authd.policy.decide import decide
 from authd.policy.index import Application, PolicyIndex
 from authd.sessions import Sessions
 from authd.tokens import Tokens, VerifiedToken
-from authd.urls import OriginalUrl, is_ambiguous_path, readings_of
+from authd.urls import OriginalUrl, decode_path, is_ambiguous_path, readings_of
 
 MAX_REMEMBERED_TOKENS = 20_000
 
@@ -188,7 +188,9 @@ def locate(index: PolicyIndex, request: CheckRequest) -> Application | Decision:
     if request.claimed_application and request.claimed_application != application.id:
         return Decision(Outcome.DENY, Reason.APPLICATION_MISMATCH, application.id)
     if not is_ambiguous_path(request.url.raw_path):
-        return application
+        # nginx and we must have read the same path; a snippet in the wrong place sends another one.
+        same = decode_path(request.url.raw_path) == path
+        return application if same else Decision(Outcome.DENY, Reason.MALFORMED_REQUEST, application.id)
     is_pinned = bool(request.claimed_application) or index.is_only_application(application, host)
     readings = readings_of(request.url.raw_path)
     if (

@@ -28,7 +28,7 @@ META_SECONDS = 300
 ROUND_SECONDS = 60
 
 _ATTEMPT_PREFIX = "__Host-authd_attempt_"
-_META, _ATTEMPT = "meta", "attempt"
+_META, _ATTEMPT, _PATH = "meta", "attempt", "path"
 # A cookie holds 4096 bytes with its name and attributes; a 4 kB return path does not fit into one.
 _CHUNK = 3600
 # All attempts of a browser together, so that its Cookie header stays within nginx' and gunicorn's limits.
@@ -115,6 +115,17 @@ class Attempts:
         """The parameter if it is ours, for this host, and not too old."""
         document = self._open(_META, host, unverified_text)
         return Meta(**document) if document else None
+
+    def render_path(self, return_path: str, host: str) -> str:
+        """The sealed `state` that goes with a one-time code: where to start again when the code was spent before."""
+        return self._sealer.seal_text(_PATH, host, return_path.encode())
+
+    def find_path(self, unverified_text: str, host: str) -> str | None:
+        """What `render_path` sealed for this host. It grants nothing and does not age."""
+        try:
+            return self._sealer.open_text(_PATH, host, unverified_text).decode()
+        except SealError:
+            return None
 
     def render_attempt(self, attempt: Attempt, cookie_header: str) -> list[str]:
         """The Set-Cookie values that keep this attempt, and those that drop the oldest others if there are too many."""

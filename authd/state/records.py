@@ -19,6 +19,7 @@ from authd.state.base import Store
 
 SESSION = "session"
 _CODE = "code"
+_STATE = "state"
 _KEYRING = "keyring"
 CODE_LIFETIME_SECONDS = 60
 _NEVER = 2**53
@@ -69,6 +70,10 @@ class Records:
         row = await self._store.take(_CODE, unverified_code_id, now=now)
         document = self._opened(_CODE, unverified_code_id, row)
         return None if document is None else HandoverCode(**document)
+
+    async def spend_state(self, state: str, *, now: int, expires_at: int) -> bool:
+        """Spend the state of an attempt. True for exactly one of all who try."""
+        return await self._store.put_if_absent(_STATE, state, b"", now=now, expires_at=expires_at)
 
     async def load_keyring(self, *, team_domain: str, now: int) -> Keyring:
         """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be opened:

@@ -1,1 +1,1 @@
-"""What tests and the demonstration start beside authd: an identity provider, and what it needs."""
+"""Real servers for tests, benchmarks and the demonstration: nginx, applications, an identity provider."""
