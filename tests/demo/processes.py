@@ -80,7 +80,8 @@ class Supervisor:
         while not self._stop.wait(_POLL_SECONDS * 4):
             for part, process in self._running:
                 if process.poll() is not None:
-                    raise DemoError(f"{part.name} ended by itself (exit code {process.returncode}).\n{end_of_log(part.log)}")
+                    code = process.returncode
+                    raise DemoError(f"{part.name} ended by itself (exit code {code}).\n{end_of_log(part.log)}")
 
     def _spawn(self, part: Part) -> subprocess.Popen[bytes]:
         with part.log.open("wb") as log:
