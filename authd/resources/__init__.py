@@ -1,0 +1,1 @@
+"""What authd says over HTTP: thin resources without decisions, and the pages that people see."""
