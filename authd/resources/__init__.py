@@ -1,1 +1,1 @@
-"""What authd says over HTTP: thin resources without decisions, and the pages that people see."""
+"""HTTP, and nothing but HTTP: falcon's resources turn nginx' headers into our values, and our values into answers."""
