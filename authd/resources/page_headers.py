@@ -57,10 +57,7 @@ def security_headers(form_targets: Sequence[str] = ()) -> tuple[tuple[str, str],
         if not _FORM_TARGET.fullmatch(target):
             raise ValueError(f"form target {target!r} is no origin such as https://auth.example.com")
     form_action = " ".join(("'self'", *dict.fromkeys(form_targets)))
-    policy = (
-        f"default-src 'none'; style-src 'self'; form-action {form_action}; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    )
+    policy = f"default-src 'none'; style-src 'self'; form-action {form_action}; base-uri 'none'; frame-ancestors 'none'"
     return (
         ("Content-Security-Policy", policy),
         ("Referrer-Policy", "no-referrer"),

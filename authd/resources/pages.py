@@ -65,9 +65,7 @@ class Pages:
         self._stylesheet = Stylesheet(content, f'"{self._version}"')
         environment = _create_environment()
         environment.globals["stylesheet_url"] = verify_link(f"{path_prefix}/style.css?v={self._version}")
-        self._templates = {
-            name: environment.get_template(name) for name in environment.list_templates(["html"])
-        }
+        self._templates = {name: environment.get_template(name) for name in environment.list_templates(["html"])}
 
     @property
     def stylesheet(self) -> Stylesheet:
@@ -157,9 +155,7 @@ class Pages:
         `return_to` comes back with the form (POST to `action`, field `return_to`, left out where it
         is None or empty) and is not checked here.
         """
-        return self._render(
-            "logout_confirm", account=account, action=verify_link(action), return_to=return_to or None
-        )
+        return self._render("logout_confirm", account=account, action=verify_link(action), return_to=return_to or None)
 
     def logged_out(self, *, start_url: str | None, provider_note: bool) -> Page:
         """The session is over. `provider_note`: the identity provider may still know the person."""
@@ -169,9 +165,7 @@ class Pages:
     def launcher(self, *, account: str, applications: Sequence[tuple[str, str]], logout_action: str) -> Page:
         """The applications that are open to this account, as (name, URL). Their order is kept."""
         choices = [(name, verify_link(url)) for name, url in applications]
-        return self._render(
-            "launcher", account=account, choices=choices, logout_action=verify_link(logout_action)
-        )
+        return self._render("launcher", account=account, choices=choices, logout_action=verify_link(logout_action))
 
     def malformed(self, *, sentence: str, reference: str) -> Page:
         """The request itself cannot be answered: an address that can be read in two ways, say."""

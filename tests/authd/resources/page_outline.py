@@ -20,7 +20,7 @@ class PageOutline(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "input"):
+        if tag not in ("meta", "link", "input", "wbr"):
             self._open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -47,4 +47,4 @@ class PageOutline(HTMLParser):
     @property
     def shape(self) -> list[tuple[str, tuple[str, ...]]]:
         """Elements and the names of their attributes; the groups of a reference count as none."""
-        return [(tag, tuple(attributes)) for tag, attributes in self.elements if tag != "span"]
+        return [(tag, tuple(attributes)) for tag, attributes in self.elements if tag not in ("span", "wbr")]

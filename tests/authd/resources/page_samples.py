@@ -97,9 +97,7 @@ def _denied(pages: Pages, words: Words, account: str | None, message: str | None
 
 
 def _login_needed(pages: Pages, words: Words) -> Page:
-    return pages.login_needed(
-        application_name=words.name, host=words.host, login_url=LOGIN_PATH, method=words.method
-    )
+    return pages.login_needed(application_name=words.name, host=words.host, login_url=LOGIN_PATH, method=words.method)
 
 
 def _login_failed(pages: Pages, words: Words, start_url: str | None) -> Page:
@@ -135,9 +133,7 @@ SAMPLES: dict[str, Callable[[Pages, Words], Page]] = {
     "login_failed": lambda pages, words: _login_failed(pages, words, START_URL),
     "login_failed_without_start": lambda pages, words: _login_failed(pages, words, None),
     "login_loop": _login_loop,
-    "outage": lambda pages, words: pages.outage(
-        sentence=words.sentence, what=words.name, reference=words.reference
-    ),
+    "outage": lambda pages, words: pages.outage(sentence=words.sentence, what=words.name, reference=words.reference),
     "too_many_attempts": lambda pages, words: pages.too_many_attempts(
         retry_after_seconds=45, reference=words.reference
     ),

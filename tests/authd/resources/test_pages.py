@@ -8,8 +8,10 @@ from typing import Any
 
 import jinja2
 import pytest
-from page_outline import PageOutline
-from page_samples import (
+
+from authd.resources.pages import Page, Pages, ProviderChoice
+from tests.authd.resources.page_outline import PageOutline
+from tests.authd.resources.page_samples import (
     HOSTILE,
     LOGIN_PATH,
     LOGOUT_PATH,
@@ -20,8 +22,6 @@ from page_samples import (
     SAMPLES,
     START_URL,
 )
-
-from authd.resources.pages import Page, Pages, ProviderChoice
 
 PAGES = Pages("/cdn-cgi/access")
 every_page = pytest.mark.parametrize("name", SAMPLES)
@@ -42,9 +42,7 @@ def make_denied(**changes: Any) -> PageOutline:
 
 
 @every_page
-@pytest.mark.parametrize(
-    "words", [ORDINARY, HOSTILE, LONG, RIGHT_TO_LEFT], ids=["ordinary", "hostile", "long", "rtl"]
-)
+@pytest.mark.parametrize("words", [ORDINARY, HOSTILE, LONG, RIGHT_TO_LEFT], ids=["ordinary", "hostile", "long", "rtl"])
 def test_every_page_is_whole_whatever_the_words(name: str, words: Any) -> None:
     html = SAMPLES[name](PAGES, words).html
     outline = PageOutline(html)
@@ -57,9 +55,7 @@ def test_every_page_is_whole_whatever_the_words(name: str, words: Any) -> None:
     assert len(outline.all("main")) == len(outline.all("h1")) == 1
     assert outline.get_text("footer") == "authd"
     assert not {"script", "style", "iframe", "img", "object", "base"} & {tag for tag, _ in outline.elements}
-    assert not [
-        key for _, attributes in outline.elements for key in attributes if key.startswith(("on", "style"))
-    ]
+    assert not [key for _, attributes in outline.elements for key in attributes if key.startswith(("on", "style"))]
 
 
 @every_page
@@ -101,9 +97,7 @@ def test_the_chooser_names_the_application_and_offers_every_provider_in_order() 
         ProviderChoice("Partners", "/p?a=1&b=2"),
     ]
 
-    outline = PageOutline(
-        PAGES.chooser(application_name="Grafana", host="g.example", providers=providers).html
-    )
+    outline = PageOutline(PAGES.chooser(application_name="Grafana", host="g.example", providers=providers).html)
 
     assert outline.get_text("h1") == "Log in to Grafana"
     assert [link["href"] for link in outline.all("a")] == [f"{LOGIN_PATH}&idp=corp", "/p?a=1&b=2"]
@@ -145,9 +139,7 @@ def test_a_denial_for_a_host_without_an_application_names_the_host() -> None:
 
 
 def test_a_post_without_a_session_learns_that_nothing_was_sent_on() -> None:
-    page = PAGES.login_needed(
-        application_name="Wiki", host="wiki.example.com", login_url=START_URL, method="PUT"
-    )
+    page = PAGES.login_needed(application_name="Wiki", host="wiki.example.com", login_url=START_URL, method="PUT")
     outline = PageOutline(page.html)
 
     assert "(PUT) was not sent on, and nothing was saved." in outline.get_text("main")
@@ -155,9 +147,7 @@ def test_a_post_without_a_session_learns_that_nothing_was_sent_on() -> None:
 
 
 @pytest.mark.parametrize(("start_url", "links"), [(START_URL, [START_URL]), (None, []), ("", [])])
-def test_a_failed_login_can_be_started_again_where_that_is_possible(
-    start_url: str | None, links: list[str]
-) -> None:
+def test_a_failed_login_can_be_started_again_where_that_is_possible(start_url: str | None, links: list[str]) -> None:
     page = PAGES.login_failed(title="Expired", sentence="Too late.", reference="r", start_url=start_url)
 
     assert [link["href"] for link in PageOutline(page.html).all("a")] == links
@@ -173,9 +163,7 @@ def test_an_outage_says_what_fails_and_that_the_session_is_not_lost() -> None:
 
 
 def test_logging_out_is_asked_for_with_a_form() -> None:
-    outline = PageOutline(
-        PAGES.logout_confirm(account="bob@example.com", action=LOGOUT_PATH, return_to="/x?a=1").html
-    )
+    outline = PageOutline(PAGES.logout_confirm(account="bob@example.com", action=LOGOUT_PATH, return_to="/x?a=1").html)
 
     assert outline.get("form") == {"method": "post", "action": LOGOUT_PATH}
     assert outline.get("input")["value"] == "/x?a=1"
@@ -218,9 +206,7 @@ LINKED: dict[str, Callable[[str], Page]] = {
     ),
     "login": lambda url: PAGES.login_needed(application_name="", host="", login_url=url, method=""),
     "new start": lambda url: PAGES.login_failed(title="", sentence="", reference="", start_url=url),
-    "start of a loop": lambda url: PAGES.login_loop(
-        cause="", advice="", host="", start_url=url, reference=""
-    ),
+    "start of a loop": lambda url: PAGES.login_loop(cause="", advice="", host="", start_url=url, reference=""),
     "logout": lambda url: PAGES.logout_confirm(account=None, action=url, return_to=None),
     "login again": lambda url: PAGES.logged_out(start_url=url, provider_note=False),
     "application": lambda url: PAGES.launcher(account="", applications=[("", url)], logout_action="/"),
