@@ -91,14 +91,15 @@ class Pages:
         sentence: str,
         reference: str,
         custom_message: str | None,
-        switch_url: str,
         logout_action: str,
+        switch_url: str,
     ) -> Page:
         """The application refuses this person, or (`account` None) anybody who asks in this way.
 
-        With an account there are a link to `switch_url`, where a login with another one begins, and a
-        form without fields to `logout_action` (POST). `custom_message` is the operator's text; its line
-        ends are kept.
+        With an account there is a link to `switch_url`, which begins a login with another one (a link and
+        no form: Chromium holds every redirect after a form against `form-action`, and the login leads to
+        the provider's origin), and a form that logs out (POST to `logout_action`).
+        `custom_message` is the operator's text; its line ends are kept.
         """
         return self._render(
             "denied",

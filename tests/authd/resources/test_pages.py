@@ -195,7 +195,7 @@ def test_a_launcher_without_applications_says_so() -> None:
 def test_a_launcher_without_a_session_says_where_a_login_begins() -> None:
     outline = PageOutline(PAGES.launcher(account=None, applications=[], logout_action=LOGOUT_PATH).html)
 
-    assert "You are not logged in here." in outline.get_text("main")
+    assert "You are not logged in." in outline.get_text("main")
     assert not outline.all("form")
 
 

@@ -16,8 +16,8 @@ every_page = pytest.mark.parametrize("name", SAMPLES)
 # All that can be reached by keyboard, in order.
 ACTIONS = {
     "chooser": ["Grafana", "Company login", "Partner login"],
-    "denied": ["Log in with another account", "Log out"],
-    "denied_with_message": ["Log in with another account", "Log out"],
+    "denied": ["Use another account", "Log out"],
+    "denied_with_message": ["Use another account", "Log out"],
     "login_needed": ["Log in"],
     "login_failed": ["Start again"],
     "login_loop": ["Start again"],
