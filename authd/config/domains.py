@@ -95,9 +95,7 @@ def _parse_path_pattern(path: str) -> str:
     if len(path) > MAX_PATH_CHARACTERS:
         raise ValueError(f"has a path of more than {MAX_PATH_CHARACTERS} characters")
     if _PATH_FORBIDDEN.search(path):
-        raise ValueError(
-            "has a path with a character that no path here may hold (space, %, ;, \\ or control)"
-        )
+        raise ValueError("has a path with a character that no path here may hold (space, %, ;, \\ or control)")
     # `example.com/*` is `example.com`, says the documentation; `/alpha/` is `/alpha`, say we.
     path = "" if path == "/*" else path.removesuffix("/")
     segments = path.split("/")[1:]

@@ -12,9 +12,7 @@ from authd.config.schema import ApplicationConfig, Config
 def check_duplicates(config: Config) -> Iterator[PlacedMistake]:
     """Every second use of what must be unique, and domains that cannot stand together."""
     applications = config.applications
-    yield from _check_unique(
-        "id", _places("identity_providers", "id", (p.id for p in config.identity_providers))
-    )
+    yield from _check_unique("id", _places("identity_providers", "id", (p.id for p in config.identity_providers)))
     yield from _check_unique("name", _places("groups", "name", (group.name for group in config.groups)))
     yield from _check_unique("name", _places("lists", "name", (entry.name for entry in config.lists)))
     yield from _check_unique("id", _places("applications", "id", (app.id for app in applications)))
@@ -72,9 +70,7 @@ def _check_ports(applications: Iterable[ApplicationConfig]) -> Iterator[PlacedMi
             path: Path = ("applications", position, "domains", at)
             port, place = first.setdefault(domain.host, (domain.port, path))
             if port != domain.port:
-                message = (
-                    f"gives the host another port than {render_path(place)}; a host is served on one port"
-                )
+                message = f"gives the host another port than {render_path(place)}; a host is served on one port"
                 yield PlacedMistake(path, message, str(domain), f"{domain.host}:{port}")
 
 

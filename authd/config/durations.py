@@ -32,9 +32,7 @@ def parse_duration_seconds(text: str) -> int:
         return 0
     if not text or "".join(part.group() for part in _PART.finditer(text)) != text:
         raise ValueError("is not a duration")
-    nanoseconds = sum(
-        (Fraction(number) * _UNIT_NANOSECONDS[unit] for number, unit in _PART.findall(text)), Fraction()
-    )
+    nanoseconds = sum((Fraction(number) * _UNIT_NANOSECONDS[unit] for number, unit in _PART.findall(text)), Fraction())
     seconds = nanoseconds / 10**9
     if seconds.denominator != 1:
         raise ValueError("must be whole seconds")

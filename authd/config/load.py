@@ -73,9 +73,7 @@ def _check(raw: dict[str, Any], base_dir: Path) -> Config | list[PlacedMistake]:
 def _order(document: Document, placed: list[PlacedMistake]) -> tuple[ConfigMistake, ...]:
     lines = document.find_lines({mistake.path for mistake in placed})
     mistakes = [
-        ConfigMistake(
-            lines[mistake.path], render_path(mistake.path), mistake.message, mistake.value, mistake.allowed
-        )
+        ConfigMistake(lines[mistake.path], render_path(mistake.path), mistake.message, mistake.value, mistake.allowed)
         for mistake in placed
     ]
     return tuple(sorted((*document.mistakes, *mistakes), key=lambda mistake: mistake.line))

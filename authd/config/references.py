@@ -70,8 +70,7 @@ def _declared(raw: dict[str, Any], section: str, key: str, **wanted: str) -> fro
         and isinstance(entry.get(key), str)
         # A list whose type is wrong counts as both: its own mistake is reported already.
         and all(
-            entry.get(name) in (value, None) or entry[name] not in ("email", "ip")
-            for name, value in wanted.items()
+            entry.get(name) in (value, None) or entry[name] not in ("email", "ip") for name, value in wanted.items()
         )
     )
 
@@ -93,9 +92,7 @@ def _check_rules(path: Path, rules: RuleSetSection, names: _Names) -> Iterator[P
 
 def _check_claim(path: Path, rule: OidcRule, names: _Names) -> Iterator[PlacedMistake]:
     if rule.provider_id not in names.providers:
-        yield _unknown(
-            (*path, "identity_provider_id"), "identity provider", rule.provider_id, names.providers
-        )
+        yield _unknown((*path, "identity_provider_id"), "identity provider", rule.provider_id, names.providers)
     provider = names.provider_settings.get(rule.provider_id)
     if provider is None or rule.claim_name in (*provider.claims, provider.groups_claim):
         return
@@ -106,9 +103,7 @@ def _check_claim(path: Path, rule: OidcRule, names: _Names) -> Iterator[PlacedMi
 
 
 def _unknown(path: Path, what: str, name: str, known: frozenset[str]) -> PlacedMistake:
-    return PlacedMistake(
-        path, f"unknown {what}", name, render_allowed(sorted(known), name) or "none is declared"
-    )
+    return PlacedMistake(path, f"unknown {what}", name, render_allowed(sorted(known), name) or "none is declared")
 
 
 def _check_cycles(config: Config) -> Iterator[PlacedMistake]:
@@ -123,9 +118,7 @@ def _check_cycles(config: Config) -> Iterator[PlacedMistake]:
         cycle = _find_cycle(start, uses, settled)
         if cycle is not None:
             settled.update(cycle)
-            yield PlacedMistake(
-                ("groups", places[start]), "uses itself", " -> ".join(cycle), "groups without a cycle"
-            )
+            yield PlacedMistake(("groups", places[start]), "uses itself", " -> ".join(cycle), "groups without a cycle")
 
 
 def _find_cycle(start: str, uses: Mapping[str, list[str]], settled: set[str]) -> list[str] | None:

@@ -24,9 +24,7 @@ Places = dict[Path, list[int]]
 """For each list of the copy, the positions that its items have in the file."""
 
 
-def check_salvaged(
-    raw: dict[str, Any], known: list[PlacedMistake], base_dir: FilePath
-) -> list[PlacedMistake]:
+def check_salvaged(raw: dict[str, Any], known: list[PlacedMistake], base_dir: FilePath) -> list[PlacedMistake]:
     """The mistakes beyond `known`, as far as the sound rest of `raw` shows them."""
     cut = {_find_cuttable(raw, mistake.path, set()) for mistake in known}
     found: list[PlacedMistake] = []
@@ -69,11 +67,7 @@ def _copy_without(raw: dict[str, Any], cut: set[Path], places: Places) -> dict[s
         if old not in branches:
             return value
         if isinstance(value, dict):
-            return {
-                key: copy(part, (*old, key), (*new, key))
-                for key, part in value.items()
-                if (*old, key) not in cut
-            }
+            return {key: copy(part, (*old, key), (*new, key)) for key, part in value.items() if (*old, key) not in cut}
         kept = [position for position in range(len(value)) if (*old, position) not in cut]
         places[new] = kept
         return [copy(value[at], (*old, at), (*new, position)) for position, at in enumerate(kept)]

@@ -32,9 +32,7 @@ class Section(BaseModel):
 class LoginRateLimit(Section):
     per_address: kind.Limit = Field(default=30, description="Login attempts per client address and window.")
     per_person: kind.Limit = Field(default=10, description="Login attempts per person and window.")
-    window: kind.Window = Field(
-        default="1m", validate_default=True, description="How long attempts are counted."
-    )
+    window: kind.Window = Field(default="1m", validate_default=True, description="How long attempts are counted.")
 
     @property
     def window_seconds(self) -> int:
@@ -98,9 +96,7 @@ class ListConfig(Section):
     name: kind.Label = Field(description="The name that `email_list` and `ip_list` rules use.")
     type: Literal["email", "ip"] = Field(description="`email` (addresses) or `ip` (addresses and networks).")
     items: tuple[kind.Text, ...] = Field(default=(), description="The entries.")
-    file: kind.File | None = Field(
-        default=None, description="File with one entry a line; `#` begins a comment."
-    )
+    file: kind.File | None = Field(default=None, description="File with one entry a line; `#` begins a comment.")
 
     @model_validator(mode="after")
     def _require_entries(self) -> Self:
@@ -138,14 +134,10 @@ class CorsHeaders(Section):
     """authd answers preflight requests itself (access-wire 4.3)."""
 
     allowed_origins: tuple[kind.Origin, ...] = Field(default=(), description="Origins that may ask.")
-    allow_all_origins: kind.Flag = Field(
-        default=False, description="Any origin may ask; not with credentials."
-    )
+    allow_all_origins: kind.Flag = Field(default=False, description="Any origin may ask; not with credentials.")
     allowed_methods: tuple[kind.Method, ...] = Field(default=(), description="Methods that may be used.")
     allow_all_methods: kind.Flag = Field(default=False, description="Any method may be used.")
-    allowed_headers: tuple[kind.Header, ...] = Field(
-        default=(), description="Request headers that may be sent."
-    )
+    allowed_headers: tuple[kind.Header, ...] = Field(default=(), description="Request headers that may be sent.")
     allow_all_headers: kind.Flag = Field(default=False, description="Any request header may be sent.")
     allow_credentials: kind.Flag = Field(default=False, description="Whether cookies may be sent along.")
     max_age: kind.MaxAge | None = Field(
@@ -161,9 +153,7 @@ class CorsHeaders(Section):
         ]
         # Any site could then read the application with the visitor's cookie.
         if self.allow_credentials and self.allow_all_origins:
-            mistakes.append(
-                SettingError("must not be true with allow_all_origins", path=("allow_credentials",))
-            )
+            mistakes.append(SettingError("must not be true with allow_all_origins", path=("allow_credentials",)))
         raise_mistakes(mistakes)
         return self
 
@@ -172,19 +162,13 @@ class ApplicationConfig(Section):
     id: kind.Identifier = Field(description="Stable name; nginx names it, and the AUD tag derives from it.")
     name: kind.Label = Field(default="", description="What pages show; the id if left out.")
     domains: kind.Domains = Field(description="What it covers: `host`, `host/path`, with wildcards.")
-    aud: kind.Aud | None = Field(
-        default=None, description="AUD tag of the tokens; derived from team domain and id."
-    )
+    aud: kind.Aud | None = Field(default=None, description="AUD tag of the tokens; derived from team domain and id.")
     session_duration: kind.SessionDuration | None = Field(
         default=None,
         description="How long a token of this application lives; the organisation's if left out.",
     )
-    policies: tuple[PolicyConfig, ...] = Field(
-        default=(), description="Who gets in; without any, nobody does."
-    )
-    allowed_idps: tuple[kind.Text, ...] = Field(
-        default=(), description="Providers to offer; all of them if left out."
-    )
+    policies: tuple[PolicyConfig, ...] = Field(default=(), description="Who gets in; without any, nobody does.")
+    allowed_idps: tuple[kind.Text, ...] = Field(default=(), description="Providers to offer; all of them if left out.")
     auto_redirect_to_identity: kind.Flag = Field(
         default=False, description="Skip the chooser; needs exactly one allowed provider."
     )
@@ -192,12 +176,8 @@ class ApplicationConfig(Section):
         default=False,
         description="Let CORS preflight requests through to the application; not with `cors_headers`.",
     )
-    cors_headers: CorsHeaders | None = Field(
-        default=None, description="Let authd answer CORS preflight requests."
-    )
-    custom_deny_message: kind.Text | None = Field(
-        default=None, description="A sentence of yours on the denied page."
-    )
+    cors_headers: CorsHeaders | None = Field(default=None, description="Let authd answer CORS preflight requests.")
+    custom_deny_message: kind.Text | None = Field(default=None, description="A sentence of yours on the denied page.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -224,9 +204,7 @@ class Config(Section):
     socket_group: kind.Text | None = Field(
         default=None, description="Group of nginx' workers, which may open the socket."
     )
-    state: kind.State = Field(
-        default="sqlite:/var/lib/authd/authd.db", description="Where sessions and keys are kept."
-    )
+    state: kind.State = Field(default="sqlite:/var/lib/authd/authd.db", description="Where sessions and keys are kept.")
     secret_file: kind.File = Field(
         default="/etc/authd/secret",
         validate_default=True,
@@ -247,24 +225,16 @@ class Config(Section):
         validate_default=True,
         description="How long people who are in stay in while the store is unreachable.",
     )
-    workers: kind.Workers = Field(
-        default=1, description="Worker processes: a number, or `auto` for one a core."
-    )
-    login_rate_limit: LoginRateLimit = Field(
-        default=LoginRateLimit(), description="How often one may try to log in."
-    )
+    workers: kind.Workers = Field(default=1, description="Worker processes: a number, or `auto` for one a core.")
+    login_rate_limit: LoginRateLimit = Field(default=LoginRateLimit(), description="How often one may try to log in.")
     allow_shared_team_host: kind.Flag = Field(
         default=False,
         description="Permit an application on the team host, whose scripts then share the login's origin.",
     )
-    identity_providers: tuple[IdentityProviderConfig, ...] = Field(
-        default=(), description="Who says who somebody is."
-    )
+    identity_providers: tuple[IdentityProviderConfig, ...] = Field(default=(), description="Who says who somebody is.")
     groups: tuple[GroupConfig, ...] = Field(default=(), description="Named sets of rules.")
     lists: tuple[ListConfig, ...] = Field(default=(), description="Named lists of addresses or networks.")
-    applications: tuple[ApplicationConfig, ...] = Field(
-        default=(), description="What is protected, and from whom."
-    )
+    applications: tuple[ApplicationConfig, ...] = Field(default=(), description="What is protected, and from whom.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -17,9 +17,7 @@ def check_selections(config: Config) -> Iterator[PlacedMistake]:
     for position, application in enumerate(config.applications):
         for at, policy in enumerate(application.policies):
             if policy.decision in ("bypass", "non_identity"):
-                yield from _check_before_login(
-                    ("applications", position, "policies", at), policy, with_identity
-                )
+                yield from _check_before_login(("applications", position, "policies", at), policy, with_identity)
         offered = len(application.allowed_idps) or len(config.identity_providers)
         if application.auto_redirect_to_identity and offered != 1:
             path = ("applications", position, "auto_redirect_to_identity")

@@ -69,9 +69,7 @@ def parse_network(value: Any) -> Network:
     except SettingError:
         raise
     except ValueError:
-        raise SettingError(
-            _explain_bad_network(value), allowed="10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"
-        ) from None
+        raise SettingError(_explain_bad_network(value), allowed="10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
     if isinstance(network, IPv6Network) and network.prefixlen >= 96:
         mapped = network.network_address.ipv4_mapped
         if mapped is not None:
@@ -116,9 +114,7 @@ def _read_short(key: str, selector: Selector, value: Any) -> Rule:
 
 def _read_fields(key: str, selector: Selector, raw: Mapping[str, Any]) -> Rule:
     mistakes = [
-        SettingError(
-            "unknown key", path=(key, name), allowed=render_allowed(selector.fields, name), value=name
-        )
+        SettingError("unknown key", path=(key, name), allowed=render_allowed(selector.fields, name), value=name)
         for name in raw
         if name not in selector.fields
     ]
@@ -169,9 +165,7 @@ def _read_email_domain(value: Any) -> str:
     except SettingError:
         raise
     except ValueError as error:
-        raise SettingError(
-            str(error), allowed="a domain such as example.com; subdomains are not meant"
-        ) from None
+        raise SettingError(str(error), allowed="a domain such as example.com; subdomains are not meant") from None
 
 
 def _read_claim_value(value: Any) -> str | int | bool:

@@ -76,9 +76,7 @@ def _read_domain(value: Any) -> DomainPattern:
     except SettingError:
         raise
     except ValueError as error:
-        raise SettingError(
-            str(error), allowed="host or host/path, * for one label or part of a path"
-        ) from None
+        raise SettingError(str(error), allowed="host or host/path, * for one label or part of a path") from None
 
 
 def _read_team_domain(value: Any) -> str:
@@ -117,9 +115,7 @@ def _read_state(value: Any) -> str:
         message = "names a store that is not built in this version of authd; only sqlite is"
         raise SettingError(message, allowed="sqlite:/path", value=f"{scheme}:...")
     if not text.startswith("sqlite:/"):
-        raise SettingError(
-            "is not a store", allowed="sqlite:/path", value=f"{scheme}:..." if ":" in text else None
-        )
+        raise SettingError("is not a store", allowed="sqlite:/path", value=f"{scheme}:..." if ":" in text else None)
     return text
 
 
@@ -251,9 +247,7 @@ Workers = Annotated[
     PlainValidator(_read_workers),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 256}, {"const": "auto"}]}),
 ]
-SessionDuration = Annotated[
-    int, PlainValidator(_read_duration(1, MAX_SESSION_SECONDS)), WithJsonSchema(_DURATION)
-]
+SessionDuration = Annotated[int, PlainValidator(_read_duration(1, MAX_SESSION_SECONDS)), WithJsonSchema(_DURATION)]
 Grace = Annotated[int, PlainValidator(_read_duration(0, 24 * 3600)), WithJsonSchema(_DURATION)]
 Window = Annotated[int, PlainValidator(_read_duration(1, 24 * 3600)), WithJsonSchema(_DURATION)]
 CacheSeconds = Annotated[

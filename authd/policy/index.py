@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import quote
 
 from authd.config import (
     ApplicationConfig,
@@ -18,6 +19,9 @@ from authd.config import (
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
 from authd.policy.rules import RuleSet
+
+# RFC 3986 pchar and the slash, less `;`, which no configured path holds.
+_PATH_SAFE = "/:@!$&'()*+,=~"
 
 PolicyDecision = Literal["allow", "deny", "bypass", "non_identity"]
 
@@ -76,8 +80,36 @@ class PolicyIndex:
         """Raises KeyError if there is no application of this id."""
         return self._by_id[application_id]
 
+    def find_by_id(self, application_id: str) -> Application | None:
+        return self._by_id.get(application_id)
+
     def find_by_aud(self, aud: str) -> Application | None:
         return self._by_aud.get(aud)
+
+    def applications_on(self, host: str) -> tuple[Application, ...]:
+        """Every application that some path of the host leads to, each once, the most specific host first."""
+        found: dict[Application, None] = {}
+        for entry in self._domains.walk_entries(host):
+            found.update(dict.fromkeys(entry.walk_path_owners()))
+            if entry.whole is not None:
+                # What is less specific than an application of the whole host is never reached.
+                found[entry.whole] = None
+                break
+        return tuple(found)
+
+    def serves_host(self, application: Application, host: str) -> bool:
+        """Whether some path of the host leads to this application."""
+        return application in self.applications_on(host)
+
+    def find_start_url(self, application: Application) -> str | None:
+        """The address of the first domain that names one host and one place on it; None if none does."""
+        for domain in application.domains:
+            path = domain.path.removesuffix("*") or "/"
+            if domain.is_wildcard_host or "*" in path:
+                continue
+            if self.find_application(domain.host, path) is application:
+                return self.public_origin(domain.host) + quote(path, safe=_PATH_SAFE)
+        return None
 
     def covers_whole_host(self, application: Application, host: str) -> bool:
         """Whether every path of the host that no more specific application takes is this one's."""
