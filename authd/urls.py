@@ -71,19 +71,23 @@ def is_ambiguous_path(raw_path: str) -> bool:
     without_escapes = _HARMLESS_ESCAPE.sub("x", raw_path)
     if "%" in without_escapes or not _PLAIN_PATH.match(_raw_bytes_as_letters(without_escapes)):
         return True
-    return not _is_utf8(raw_path)
+    return decode_path(raw_path) is None
 
 
 def _raw_bytes_as_letters(text: str) -> str:
     return re.sub(r"[\x80-\xff\"<>\[\]^`{|}]", "x", text)
 
 
-def _is_utf8(raw_path: str) -> bool:
+def decode_path(raw_path: str) -> str | None:
+    """The path with its escapes undone once, as nginx does; None if that is not UTF-8."""
     try:
-        unquote_to_bytes(raw_path.encode("latin-1")).decode("utf-8")
+        return raw_path if raw_path.isascii() and "%" not in raw_path else _undo_escapes(raw_path)
     except UnicodeError:
-        return False
-    return True
+        return None
+
+
+def _undo_escapes(raw_path: str) -> str:
+    return unquote_to_bytes(raw_path.encode("latin-1")).decode("utf-8")
 
 
 def readings_of(raw_path: str) -> frozenset[str]:
@@ -94,13 +98,15 @@ def readings_of(raw_path: str) -> frozenset[str]:
     """
     texts = {raw_path}
     for _ in range(3):
-        texts |= {
-            unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("latin-1") for text in texts
-        }
+        texts |= {unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("latin-1") for text in texts}
     texts |= {re.split(r"[#?\x00]", text, maxsplit=1)[0] for text in texts}
     texts |= {text.replace("\\", "/") for text in texts}
     texts |= {re.sub(r";[^/]*", "", text) for text in texts}
-    return frozenset(_resolved(text) for text in texts)
+    return frozenset(_as_utf8(_resolved(text)) for text in texts)
+
+
+def _as_utf8(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "replace")
 
 
 def _resolved(path: str) -> str:
@@ -123,9 +129,7 @@ def find_return_path(unverified_text: str) -> str | None:
     the WHATWG standard.
     """
     text = quote(unverified_text.encode("latin-1", "replace"), safe="".join(map(chr, range(0x21, 0x7F))))
-    is_path = (
-        _PRINTABLE.match(text) and not text.startswith(("//", "/\\")) and "\\" not in text.partition("?")[0]
-    )
+    is_path = _PRINTABLE.match(text) and not text.startswith(("//", "/\\")) and "\\" not in text.partition("?")[0]
     return text if is_path and len(text) <= MAX_RETURN_PATH_BYTES else None
 
 
