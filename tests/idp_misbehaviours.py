@@ -152,9 +152,7 @@ def _jwks(*jwks: dict[str, Any]) -> Callable[[list[Claims]], Any]:
 JWKS: dict[str, Callable[[list[Claims]], Any]] = {
     "kid-absent-multiple-jwks": lambda published: {"keys": [*published, public_jwk("second")]},
     "invalid-sig-es256": lambda published: {"keys": [*published, public_jwk("elliptic", "ES256")]},
-    "jwks-duplicate-kid": lambda published: {
-        "keys": [*published, public_jwk("stranger", kid=published[0]["kid"])]
-    },
+    "jwks-duplicate-kid": lambda published: {"keys": [*published, public_jwk("stranger", kid=published[0]["kid"])]},
     "jwks-oct": _jwks({"kty": "oct", "k": "c2VjcmV0", "kid": "oct"}),
     "jwks-private": _jwks({"kty": "RSA", "d": "AQAB", "kid": "leaked"}),
     "jwks-with-unknown-kinds": _jwks({"kty": "OKP", "crv": "Ed25519", "x": "AAAA"}, {"kid": "no-kty"}, {}),
@@ -183,9 +181,7 @@ CALLBACK: dict[str, Callable[[list[tuple[str, str]]], list[tuple[str, str]]]] = 
     "callback-duplicate-state": lambda pairs: [*pairs, ("state", "another")],
     "callback-duplicate-iss": lambda pairs: [*pairs, ("iss", "https://other.example")],
     "callback-duplicate-error": lambda pairs: [("error", "a"), ("error", "b")],
-    "callback-wrong-iss": lambda pairs: [
-        (name, value + "/" if name == "iss" else value) for name, value in pairs
-    ],
+    "callback-wrong-iss": lambda pairs: [(name, value + "/" if name == "iss" else value) for name, value in pairs],
     "callback-missing-iss": lambda pairs: [(name, value) for name, value in pairs if name != "iss"],
     "callback-error-and-code": lambda pairs: [*pairs, ("error", "access_denied")],
     "callback-empty": lambda pairs: [(name, value) for name, value in pairs if name in ("state", "iss")],

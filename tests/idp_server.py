@@ -201,9 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(404, b"{}")
 
-    def _send(
-        self, status: int, body: bytes, *, content_type: str = "application/json", **headers: str
-    ) -> None:
+    def _send(self, status: int, body: bytes, *, content_type: str = "application/json", **headers: str) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))

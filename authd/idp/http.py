@@ -55,6 +55,7 @@ class ProviderHttp:
     def __init__(self, provider_id: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._provider_id = provider_id
         self._deadline_seconds = deadline_seconds
+        self._is_closed = False
         self._tls = ssl.create_default_context()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"idp-{provider_id}")
 
@@ -75,6 +76,9 @@ class ProviderHttp:
 
     async def run(self, what: str, work: Callable[[Call], _Result]) -> _Result:
         """Run `work` in a thread and give it the deadline; errors as for `get`."""
+        if self._is_closed:
+            # A reload has replaced this provider in the middle of somebody's login.
+            raise ProviderUnavailableError(self._provider_id, "closed", "its settings were just replaced")
         sockets = _OpenSockets()
         call = Call(self._provider_id, what, _Adapter(sockets, self._tls, self._deadline_seconds))
         loop = asyncio.get_running_loop()
@@ -88,8 +92,9 @@ class ProviderHttp:
             sockets.cut()
 
     def close(self) -> None:
-        """Take no more calls. Those under way end by their deadline."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Take no more calls. Those under way end as they would have."""
+        self._is_closed = True
+        self._threads.shutdown(wait=False)
 
     def _explain(self, what: str, error: Exception) -> ProviderUnavailableError:
         if isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError):

@@ -27,23 +27,26 @@ MayRefetch = Callable[[str], Awaitable[bool]]
 
 
 class SharedKeySets(Protocol):
-    """Where workers leave the key sets that they fetched. What it returns must be what one of them left."""
+    """Where workers leave the key sets that they fetched, by the issuer's name.
 
-    async def find(self, provider_id: str) -> bytes | None:
+    What it returns must be what one of them left: whoever can write there chooses whom we believe.
+    """
+
+    async def find(self, issuer: str, /) -> bytes | None:
         """The document left last, or None."""
 
-    async def leave(self, provider_id: str, document: bytes) -> None:
+    async def leave(self, issuer: str, document: bytes, /) -> None:
         """Leave a document for the other workers."""
 
 
 class NothingShared:
     """For a single worker: nobody else fetches."""
 
-    async def find(self, provider_id: str) -> bytes | None:
+    async def find(self, issuer: str, /) -> bytes | None:
         """See `SharedKeySets.find`."""
         return None
 
-    async def leave(self, provider_id: str, document: bytes) -> None:
+    async def leave(self, issuer: str, document: bytes, /) -> None:
         """See `SharedKeySets.leave`."""
 
 
@@ -61,11 +64,15 @@ class ProviderKeys:
         provider_id: str,
         fetch: Callable[[], Awaitable[bytes]],
         *,
+        issuer: str,
         may_refetch: MayRefetch,
         shared: SharedKeySets,
         timer: Callable[[], float],
     ) -> None:
         self._provider_id = provider_id
+        # By the issuer and not by the provider's id: an entry of the configuration may come to mean
+        # another provider, and the keys of the one it meant must not sign for that.
+        self._shared_name = provider_id
         self._fetch = fetch
         self._may_refetch = may_refetch
         self._shared = shared
@@ -92,10 +99,6 @@ class ProviderKeys:
                 raise
         return _verify(token, newer.keys)
 
-    def close(self) -> None:
-        """End a fetch that is under way."""
-        self._published.close()
-
     async def _find_newer(self, tried: _Published) -> _Published | None:
         newest = self._published.peek()
         if newest is not tried:
@@ -115,7 +118,7 @@ class ProviderKeys:
         newest = self._published.peek()
         if newest is not tried:
             return newest
-        document = await self._shared.find(self._provider_id)
+        document = await self._shared.find(self._shared_name)
         if document is None or document == tried.document:
             return None
         published = self._parse(document)
@@ -127,7 +130,7 @@ class ProviderKeys:
         for sentence in published.keys.skipped:
             report("provider.key_skipped", self._provider_id, reason=sentence)
         try:
-            await self._shared.leave(self._provider_id, published.document)
+            await self._shared.leave(self._shared_name, published.document)
         except StoreError as error:
             # The keys are here; that other workers must fetch for themselves is no reason to fail.
             report_failure("provider.key_set_not_shared", self._provider_id, error)

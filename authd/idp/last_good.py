@@ -68,11 +68,6 @@ class LastGood(Generic[_Document]):
         """True while a fetch is under way, which `refresh` would join."""
         return self._running is not None
 
-    def close(self) -> None:
-        """End a fetch that is under way."""
-        if self._running is not None:
-            self._running.cancel()
-
     def _start(self) -> asyncio.Task[_Document]:
         if self._running is None:
             self._running = asyncio.ensure_future(self._run())

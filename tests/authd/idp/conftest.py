@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from authd.config import IdentityProviderConfig
 from authd.idp import OidcProvider
-from tests.authd.idp.logins import Settings, make_worker, reset
+from tests.authd.idp.logins import make_settings, make_worker, reset
 from tests.idp_server import FakeProvider, running_provider
 
 
@@ -24,8 +25,8 @@ def idp(_server: FakeProvider) -> FakeProvider:
 
 
 @pytest.fixture
-def settings(idp: FakeProvider) -> Settings:
-    return Settings(idp.issuer)
+def settings(idp: FakeProvider) -> IdentityProviderConfig:
+    return make_settings(idp.issuer)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def start_worker() -> Iterator[Callable[..., OidcProvider]]:
     """Makes providers as workers do, and closes them."""
     made: list[OidcProvider] = []
 
-    def start(settings: Settings, **arguments: Any) -> OidcProvider:
+    def start(settings: IdentityProviderConfig, **arguments: Any) -> OidcProvider:
         made.append(make_worker(settings, **arguments))
         return made[-1]
 
@@ -43,5 +44,5 @@ def start_worker() -> Iterator[Callable[..., OidcProvider]]:
 
 
 @pytest.fixture
-def worker(settings: Settings, start_worker: Callable[..., OidcProvider]) -> OidcProvider:
+def worker(settings: IdentityProviderConfig, start_worker: Callable[..., OidcProvider]) -> OidcProvider:
     return start_worker(settings)

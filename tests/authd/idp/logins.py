@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from authd.config import IdentityProviderConfig
 from authd.idp import OidcProvider, SharedKeySets
 from authd.model import Identity
 from tests.idp_server import CLIENT_ID, CLIENT_SECRET, FakeProvider
@@ -19,17 +20,14 @@ from tests.idp_server import CLIENT_ID, CLIENT_SECRET, FakeProvider
 REDIRECT_URI = "https://auth.example.com/cdn-cgi/access/callback"
 
 
-@dataclass(frozen=True)
-class Settings:
-    issuer: str
-    id: str = "corp"
-    type: str = "oidc"
-    client_id: str = CLIENT_ID
-    scopes: tuple[str, ...] = ("openid", "email", "profile")
-    claims: tuple[str, ...] = ("department",)
-    email_claim: str = "email"
-    groups_claim: str = "groups"
-    assume_email_verified: bool = False
+def make_settings(issuer: str, **members: Any) -> IdentityProviderConfig:
+    """An entry of `identity_providers` as the configuration file would give it."""
+    defaults = {"id": "corp", "type": "oidc", "client_id": CLIENT_ID, "claims": ["department"]}
+    return IdentityProviderConfig.model_validate(defaults | {"issuer": issuer} | members)
+
+
+def changed(settings: IdentityProviderConfig, **members: Any) -> IdentityProviderConfig:
+    return settings.model_copy(update=members)
 
 
 @dataclass
@@ -55,15 +53,15 @@ class SharedPlace:
     def __init__(self) -> None:
         self.documents: dict[str, bytes] = {}
 
-    async def find(self, provider_id: str) -> bytes | None:
-        return self.documents.get(provider_id)
+    async def find(self, issuer: str, /) -> bytes | None:
+        return self.documents.get(issuer)
 
-    async def leave(self, provider_id: str, document: bytes) -> None:
-        self.documents[provider_id] = document
+    async def leave(self, issuer: str, document: bytes, /) -> None:
+        self.documents[issuer] = document
 
 
 def make_worker(
-    settings: Settings,
+    settings: IdentityProviderConfig,
     *,
     client_secret: str | None = CLIENT_SECRET,
     clock: Callable[[], float] = time.time,

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from authd.config import IdentityProviderConfig
 from authd.errors import ProviderLiedError, ProviderUnavailableError
 from authd.idp import OidcProvider
 from authd.idp.http import ProviderHttp
-from tests.authd.idp.logins import Settings, log_in, visit
+from tests.authd.idp.logins import log_in, make_settings, visit
 from tests.idp_misbehaviours import ENDPOINTS, KINDS
 from tests.idp_server import FakeProvider, running_provider
 
@@ -61,7 +62,7 @@ async def test_a_slow_answer_ends_in_time_and_the_next_login_succeeds(start_work
         for name in (f"{endpoint}-{kind}" for endpoint in ENDPOINTS for kind in SLOW):
             idp = stack.enter_context(running_provider())
             idp.misbehave = {name, "scope-userinfo-claims"}
-            worker = start_worker(Settings(idp.issuer, id=name), deadline_seconds=DEADLINE_SECONDS)
+            worker = start_worker(make_settings(idp.issuer, id=name), deadline_seconds=DEADLINE_SECONDS)
             logins.append(_time_out_then_succeed(idp, worker))
         await asyncio.gather(*logins)
 
@@ -86,7 +87,7 @@ async def test_a_redirect_is_never_followed(idp: FakeProvider, worker: OidcProvi
 
 
 async def test_no_thread_stays_behind_a_dripping_server(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
 ) -> None:
     """More logins than threads, all caught by the drip: had one thread stayed, the last would not end."""
     worker = start_worker(settings, deadline_seconds=DEADLINE_SECONDS)
@@ -98,9 +99,7 @@ async def test_no_thread_stays_behind_a_dripping_server(
     idp.misbehave = set()
     async with asyncio.timeout(DEADLINE_SECONDS):
         assert (await log_in(worker)).email == "alice@example.com"
-    assert (
-        sum(thread.name.startswith("idp-corp") for thread in threading.enumerate()) <= 16 * _workers_alive()
-    )
+    assert sum(thread.name.startswith("idp-corp") for thread in threading.enumerate()) <= 16 * _workers_alive()
 
 
 def _workers_alive() -> int:
@@ -110,11 +109,11 @@ def _workers_alive() -> int:
 @pytest.fixture
 def other(start_worker: StartWorker) -> Iterator[OidcProvider]:
     with running_provider() as idp:
-        yield start_worker(Settings(idp.issuer, id="other"))
+        yield start_worker(make_settings(idp.issuer, id="other"))
 
 
 async def test_a_slow_provider_delays_neither_another_nor_the_event_loop(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker, other: OidcProvider
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker, other: OidcProvider
 ) -> None:
     slow = start_worker(settings, deadline_seconds=1.2)
     await log_in(other)
@@ -130,7 +129,7 @@ async def test_a_slow_provider_delays_neither_another_nor_the_event_loop(
 
 
 async def test_a_visitor_who_leaves_takes_nobody_with_them(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
 ) -> None:
     worker = start_worker(settings)
     first = asyncio.create_task(log_in(worker))

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from authd.config import IdentityProviderConfig
 from authd.errors import ProviderError, ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
 from authd.idp import OidcProvider
 from tests import idp_misbehaviours
-from tests.authd.idp.logins import Settings, log_in
+from tests.authd.idp.logins import log_in
 from tests.idp_server import FakeProvider
 
 LIES = {
@@ -101,7 +102,7 @@ StartWorker = Callable[..., OidcProvider]
 
 @pytest.mark.parametrize(("misbehaviour", "cause"), LIES.items())
 async def test_a_lie_ends_the_login(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker, misbehaviour: str, cause: str
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker, misbehaviour: str, cause: str
 ) -> None:
     idp.misbehave = {misbehaviour}
 
@@ -119,9 +120,7 @@ async def test_a_lie_ends_the_login(
 
 
 @pytest.mark.parametrize("misbehaviour", ACCEPTED)
-async def test_what_only_looks_odd_is_accepted(
-    idp: FakeProvider, worker: OidcProvider, misbehaviour: str
-) -> None:
+async def test_what_only_looks_odd_is_accepted(idp: FakeProvider, worker: OidcProvider, misbehaviour: str) -> None:
     idp.misbehave = {misbehaviour}
     assert (await log_in(worker)).email == "alice@example.com"
 
@@ -155,16 +154,12 @@ async def test_a_refusal_is_told_apart_from_an_outage(
     assert str(refusal.value).isprintable()
 
 
-async def test_a_callback_without_iss_is_fine_where_none_was_promised(
-    idp: FakeProvider, worker: OidcProvider
-) -> None:
+async def test_a_callback_without_iss_is_fine_where_none_was_promised(idp: FakeProvider, worker: OidcProvider) -> None:
     idp.misbehave = {"iss-not-advertised", "callback-missing-iss"}
     assert (await log_in(worker)).email == "alice@example.com"
 
 
-async def test_a_wrong_iss_is_refused_even_where_none_was_promised(
-    idp: FakeProvider, worker: OidcProvider
-) -> None:
+async def test_a_wrong_iss_is_refused_even_where_none_was_promised(idp: FakeProvider, worker: OidcProvider) -> None:
     idp.misbehave = {"iss-not-advertised", "callback-wrong-iss"}
     with pytest.raises(ProviderLiedError) as lie:
         await log_in(worker)

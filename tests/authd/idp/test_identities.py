@@ -1,18 +1,18 @@
 import logging
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from authd.config import IdentityProviderConfig
 from authd.idp.identities import build_identity, derive_subject, lacks_claims
 from authd.model import Identity
-from tests.authd.idp.logins import Settings, log_in
+from tests.authd.idp.logins import changed, log_in, make_settings
 from tests.idp_server import FakeProvider
 
-SETTINGS = Settings("https://idp.example.com")
+SETTINGS = make_settings("https://idp.example.com")
 
 
-def identity_of(*sources: dict[str, Any], settings: Settings = SETTINGS) -> Identity:
+def identity_of(*sources: dict[str, Any], settings: IdentityProviderConfig = SETTINGS) -> Identity:
     return build_identity(settings, provider_subject="alice-1", sources=sources, now=1_800_000_000.9)
 
 
@@ -20,7 +20,7 @@ def test_a_person_is_the_issuer_and_the_subject_and_not_the_address() -> None:
     """A vector, so that nobody changes it unseen: every `sub` that applications know depends on it."""
     assert derive_subject("https://idp.example.com", "alice-1") == "f1568fe8-562b-58b4-89b7-83779999b695"
     assert identity_of({"email": "a@example.com"}).subject == identity_of({"email": "b@example.com"}).subject
-    other = replace(SETTINGS, issuer="https://idp.example.com/")
+    other = changed(SETTINGS, issuer="https://idp.example.com/")
     assert identity_of({}, settings=other).subject != identity_of({}).subject
 
 
@@ -28,7 +28,7 @@ def test_a_person_is_the_issuer_and_the_subject_and_not_the_address() -> None:
 @pytest.mark.parametrize("assumed", [False, True])
 def test_only_json_true_verifies_an_address(verdict: object, assumed: bool) -> None:
     """CVE-2026-55076: the string "false" counted as verified. A setting does not outweigh a provider's no."""
-    settings = replace(SETTINGS, assume_email_verified=assumed)
+    settings = changed(SETTINGS, assume_email_verified=assumed)
     identity = identity_of({"email": "alice@example.com", "email_verified": verdict}, settings=settings)
     assert identity.email is None
     assert identity.unverified_email == "alice@example.com"
@@ -37,10 +37,7 @@ def test_only_json_true_verifies_an_address(verdict: object, assumed: bool) -> N
 def test_silence_verifies_an_address_only_where_the_operator_says_so() -> None:
     claims = {"email": "alice@example.com"}
     assert identity_of(claims).email is None
-    assert (
-        identity_of(claims, settings=replace(SETTINGS, assume_email_verified=True)).email
-        == "alice@example.com"
-    )
+    assert identity_of(claims, settings=changed(SETTINGS, assume_email_verified=True)).email == "alice@example.com"
 
 
 def test_a_no_from_either_source_outweighs_a_yes() -> None:
@@ -52,19 +49,16 @@ def test_a_no_from_either_source_outweighs_a_yes() -> None:
 
 def test_userinfo_may_verify_the_address_of_the_id_token_but_not_another_one() -> None:
     claims = {"email": "alice@example.com"}
-    assert (
-        identity_of(claims, {"email": "Alice@example.com", "email_verified": True}).email
-        == "alice@example.com"
-    )
+    assert identity_of(claims, {"email": "Alice@example.com", "email_verified": True}).email == "alice@example.com"
     assert identity_of(claims, {"email": "mallory@example.com", "email_verified": True}).email is None
 
 
 def test_email_verified_says_nothing_about_another_claim() -> None:
-    settings = replace(SETTINGS, email_claim="upn")
+    settings = changed(SETTINGS, email_claim="upn")
     claims = {"upn": "alice@corp.test", "email": "mallory@evil.com", "email_verified": True}
     assert identity_of(claims, settings=settings).email is None
     assert identity_of(claims | {"email": "alice@corp.test"}, settings=settings).email == "alice@corp.test"
-    assumed = replace(settings, assume_email_verified=True)
+    assumed = changed(settings, assume_email_verified=True)
     assert identity_of({"upn": "alice@corp.test"}, settings=assumed).email == "alice@corp.test"
 
 
@@ -176,7 +170,7 @@ def test_methods_of_login_are_a_list_of_strings(amr: object, expected: tuple[str
 
 def test_only_claims_that_the_configuration_names_are_kept() -> None:
     claims = {"department": "research", "salary": 1, "roles": ["x", {"y": 1}]}
-    settings = replace(SETTINGS, claims=("department", "roles", "absent"))
+    settings = changed(SETTINGS, claims=("department", "roles", "absent"))
     assert identity_of(claims, settings=settings).claims == {
         "department": "research",
         "roles": ["x", {"y": 1}],
@@ -193,5 +187,5 @@ def test_userinfo_is_wanted_as_long_as_something_is_missing() -> None:
     assert not lacks_claims(SETTINGS, claims)
     for name in claims:
         assert lacks_claims(SETTINGS, {key: value for key, value in claims.items() if key != name})
-    assumed = replace(SETTINGS, assume_email_verified=True)
+    assumed = changed(SETTINGS, assume_email_verified=True)
     assert not lacks_claims(assumed, {key: value for key, value in claims.items() if key != "email_verified"})

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
+from authd.config import IdentityProviderConfig
 from authd.errors import ProviderLiedError, ProviderUnavailableError, StoreUnavailableError
 from authd.idp import OidcProvider
 from authd.idp.last_good import FRESH_SECONDS, USABLE_SECONDS
-from tests.authd.idp.logins import RefetchBudget, Settings, SharedPlace, log_in
+from tests.authd.idp.logins import RefetchBudget, SharedPlace, changed, log_in
 from tests.forge import ec_key, rsa_key
-from tests.idp_server import FakeProvider
+from tests.idp_server import FakeProvider, running_provider
 
 StartWorker = Callable[..., OidcProvider]
 
@@ -58,7 +59,7 @@ async def test_a_new_key_under_the_old_id_is_found_too(idp: FakeProvider, worker
 
 
 async def test_forty_logins_at_once_over_four_workers_survive_a_rotation_with_one_fetch(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
 ) -> None:
     budget, shared = RefetchBudget(), SharedPlace()
     workers = [start_worker(settings, may_refetch=budget, shared=shared) for _ in range(4)]
@@ -71,7 +72,7 @@ async def test_forty_logins_at_once_over_four_workers_survive_a_rotation_with_on
 
 
 async def test_a_flood_of_unknown_keys_costs_one_fetch_in_30_seconds(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
 ) -> None:
     timer = Timer()
     budget, shared = RefetchBudget(timer), SharedPlace()
@@ -83,9 +84,7 @@ async def test_a_flood_of_unknown_keys_costs_one_fetch_in_30_seconds(
     for flood in (workers * 10, workers[:1]):
         results = await asyncio.gather(*(log_in(worker) for worker in flood), return_exceptions=True)
         assert all(isinstance(result, ProviderLiedError) for result in results)
-        assert {result.cause for result in results if isinstance(result, ProviderLiedError)} == {
-            "token_key_unknown"
-        }
+        assert {result.cause for result in results if isinstance(result, ProviderLiedError)} == {"token_key_unknown"}
         fetched += 1
         assert idp.counts["/jwks"] == fetched
         timer.now += 30
@@ -105,7 +104,7 @@ async def test_good_logins_are_not_delayed_by_the_flood(idp: FakeProvider, worke
 
 
 async def test_a_store_that_cannot_count_refetches_is_an_outage_and_no_permission(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
 ) -> None:
     async def no_store(provider_id: str) -> bool:
         raise StoreUnavailableError("the store did not answer")
@@ -119,10 +118,10 @@ async def test_a_store_that_cannot_count_refetches_is_an_outage_and_no_permissio
 
 
 async def test_a_place_that_cannot_be_shared_fails_no_login(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
 ) -> None:
     class Broken(SharedPlace):
-        async def leave(self, provider_id: str, document: bytes) -> None:
+        async def leave(self, issuer: str, document: bytes, /) -> None:
             raise StoreUnavailableError("the store did not answer")
 
     assert (await log_in(start_worker(settings, shared=Broken()))).email == "alice@example.com"
@@ -141,7 +140,7 @@ async def test_a_place_that_cannot_be_shared_fails_no_login(
     ],
 )
 async def test_the_last_good_keys_serve_a_day_of_bad_answers(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker, misbehaviour: str
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker, misbehaviour: str
 ) -> None:
     timer = Timer()
     worker = start_worker(settings, timer=timer)
@@ -159,7 +158,7 @@ async def test_the_last_good_keys_serve_a_day_of_bad_answers(
 
 
 async def test_an_hour_old_key_set_is_renewed_behind_the_visitors_back(
-    idp: FakeProvider, settings: Settings, start_worker: StartWorker
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
 ) -> None:
     timer = Timer()
     worker = start_worker(settings, timer=timer, deadline_seconds=0.5)
@@ -182,3 +181,24 @@ async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+async def test_keys_that_were_shared_for_one_issuer_sign_for_no_other(
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+) -> None:
+    """The entry `corp` comes to mean another provider, and the old one signs in the new one's name."""
+
+    async def another_worker_does(provider_id: str) -> bool:
+        return False
+
+    shared = SharedPlace()
+    idp.rotate()
+    await log_in(start_worker(settings, shared=shared))
+    with running_provider() as successor:
+        now_meant = changed(settings, issuer=successor.issuer)
+        worker = start_worker(now_meant, shared=shared, may_refetch=another_worker_does)
+        await log_in(worker)
+        successor.key_names = idp.key_names
+        with pytest.raises(ProviderLiedError) as lie:
+            await log_in(worker)
+    assert lie.value.cause == "token_key_unknown"
