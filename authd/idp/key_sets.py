@@ -72,7 +72,7 @@ class ProviderKeys:
         self._provider_id = provider_id
         # By the issuer and not by the provider's id: an entry of the configuration may come to mean
         # another provider, and the keys of the one it meant must not sign for that.
-        self._shared_name = provider_id
+        self._shared_name = issuer
         self._fetch = fetch
         self._may_refetch = may_refetch
         self._shared = shared
