@@ -193,11 +193,12 @@ async def test_keys_that_were_shared_for_one_issuer_sign_for_no_other(
 
     shared = SharedPlace()
     idp.rotate()
-    await log_in(start_worker(settings, shared=shared))
     with running_provider() as successor:
         now_meant = changed(settings, issuer=successor.issuer)
         worker = start_worker(now_meant, shared=shared, may_refetch=another_worker_does)
         await log_in(worker)
+        # A worker that has not reloaded yet leaves the old provider's keys.
+        await log_in(start_worker(settings, shared=shared))
         successor.key_names = idp.key_names
         with pytest.raises(ProviderLiedError) as lie:
             await log_in(worker)
