@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 """Where a value stands: `("applications", 0, "domains", 1)`."""
 
 MAX_SHOWN_CHARACTERS = 60
-_SECRET_WORDS = re.compile(r"secret|password|passwd|token|credential|private|passphrase|pin|(^|_)key$", re.I)
+_SECRET_WORDS = re.compile(r"secret|passw|passphrase|token|credential|private|(^|_)(pin|key)$", re.IGNORECASE)
 
 
 class SettingError(ValueError):
@@ -67,16 +67,16 @@ def render_path(path: Path) -> str:
 
 def render_value(value: Any, path: Path) -> str:
     """A value as it may be shown: short, on one line, and nothing where the key speaks of secrets."""
-    if any(isinstance(part, str) and _SECRET_WORDS.search(part) for part in path):
-        return ""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return f"a list of {len(value)}"
+        return f"a list of {len(value)}" if value else "an empty list"
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if any(isinstance(part, str) and _SECRET_WORDS.search(part) for part in path):
+        return ""
     return _shorten(str(value)) if value != "" else "empty text"
 
 

@@ -108,11 +108,13 @@ def _unknown(path: Path, what: str, name: str, known: frozenset[str]) -> PlacedM
 
 def _check_cycles(config: Config) -> Iterator[PlacedMistake]:
     """Each cycle once, at the group of it that stands first in the file."""
-    uses = {
-        group.name: [rule.group_name for _, rule in walk_rules(group) if isinstance(rule, GroupRule)]
-        for group in config.groups
-    }
-    places = {group.name: position for position, group in enumerate(config.groups)}
+    uses: dict[str, list[str]] = {}
+    places: dict[str, int] = {}
+    for position, group in enumerate(config.groups):
+        used = [rule.group_name for _, rule in walk_rules(group) if isinstance(rule, GroupRule)]
+        # Of two groups of one name, which is a mistake of its own, the first counts.
+        uses.setdefault(group.name, used)
+        places.setdefault(group.name, position)
     settled: set[str] = set()
     for start in uses:
         cycle = _find_cycle(start, uses, settled)

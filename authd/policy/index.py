@@ -18,7 +18,7 @@ from authd.config import (
 )
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
-from authd.policy.rules import RuleSet
+from authd.policy.rule_sets import RuleSet
 
 # RFC 3986 pchar and the slash, less `;`, which no configured path holds.
 _PATH_SAFE = "/:@!$&'()*+,=~"
