@@ -102,6 +102,8 @@ class _Builder:
     def _build(self, event: Any, path: Path) -> Any:
         if isinstance(event, yaml.AliasEvent):
             return self._resolve_alias(event)
+        if event.tag not in _TEXT_TAGS:
+            raise DocumentError(line_of(event), "uses a YAML tag (!...), which a configuration never needs")
         before = self._nodes
         self._count(1, event)
         if isinstance(event, yaml.ScalarEvent):
@@ -126,7 +128,7 @@ class _Builder:
         mapping: dict[str, Any] = {}
         merged: list[Any] = []
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
+            if not isinstance(event, yaml.ScalarEvent) or event.tag is not None or event.anchor is not None:
                 raise DocumentError(line_of(event), f"{render_path(path)}: a key must be a plain word")
             key = event.value
             value = self._build(self._next(), (*path, key))
@@ -168,8 +170,6 @@ def _merge(mapping: dict[str, Any], source: Any) -> None:
 
 
 def _parse_scalar(event: Any) -> Any:
-    if event.tag not in _TEXT_TAGS:
-        raise DocumentError(line_of(event), "uses a YAML tag (!...), which a configuration never needs")
     value = event.value
     # implicit[0]: written without quotes and without a tag; everything else is text.
     if not event.implicit[0]:

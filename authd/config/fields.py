@@ -13,10 +13,11 @@ Network = IPv4Network | IPv6Network
 
 def parse_network(value: Any) -> Network:
     """`10.0.0.0/8`, `2001:db8::1`. An IPv4-mapped IPv6 network is the IPv4 one, as clients' addresses are."""
+    text = require_text(value)
     try:
-        network = ip_network(require_text(value), strict=True)
-    except SettingError:
-        raise
+        if "%" in text:
+            raise ValueError("a zone is no part of an address that comes over a network")
+        network = ip_network(text, strict=True)
     except ValueError:
         raise SettingError(_explain_bad_network(value), allowed="10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
     if isinstance(network, IPv6Network) and network.prefixlen >= 96:
@@ -37,7 +38,7 @@ def require_text(value: Any) -> str:
 
 def _explain_bad_network(value: str) -> str:
     try:
-        network = ip_network(value, strict=False)
+        network = ip_network("" if "%" in value else value, strict=False)
     except ValueError:
         return "is not an IP address or network"
     return f"has bits set to the right of its prefix; did you mean {network}?"

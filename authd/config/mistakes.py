@@ -89,9 +89,11 @@ def render_allowed(allowed: Iterable[str], unknown: str) -> str:
     return ", ".join(shown) + hint
 
 
-def _shorten(text: str) -> str:
+def render_line(text: str) -> str:
     """One printable line: a value must not be able to write lines of its own into a log."""
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    if len(printable) <= MAX_SHOWN_CHARACTERS:
-        return printable
-    return printable[: MAX_SHOWN_CHARACTERS - 3] + "..."
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _shorten(text: str) -> str:
+    line = render_line(text)
+    return line if len(line) <= MAX_SHOWN_CHARACTERS else line[: MAX_SHOWN_CHARACTERS - 3] + "..."

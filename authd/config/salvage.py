@@ -31,6 +31,7 @@ _EVERYONE = _fixed([{"everyone": True}])
 # Keys that a section cannot do without, by the words of their path; the number keeps names unique.
 _FILLINGS: Mapping[Path, Callable[[int], Any]] = {
     ("team_domain",): _fixed("team.invalid"),
+    ("listen_secret_file",): _fixed("/dev/null"),
     ("identity_providers", "id"): _named,
     ("identity_providers", "type"): _fixed("oidc"),
     ("identity_providers", "issuer"): _fixed("https://idp.invalid"),
@@ -60,10 +61,11 @@ def check_salvaged(raw: dict[str, Any], known: list[PlacedMistake], base_dir: Fi
         mistakes = check_whole(result, raw) if isinstance(result, Config) else result
         restored = [_restore(mistake, places) for mistake in mistakes]
         found += [mistake for mistake in restored if not _touches(mistake.path, wrong, above)]
-        if isinstance(result, Config):
+        further = _find_wrong_places(raw, restored, wrong) - wrong
+        if isinstance(result, Config) or not further:
             break
-        wrong |= _find_wrong_places(raw, restored, wrong)
-    return found
+        wrong |= further
+    return [mistake for mistake in dict.fromkeys(found) if mistake not in known]
 
 
 def _find_wrong_places(raw: Any, mistakes: list[PlacedMistake], wrong: set[Path]) -> set[Path]:
