@@ -201,7 +201,9 @@ def test_whatever_is_done_to_a_file_the_answer_is_a_configuration_or_a_list_of_m
             lines[at] = lines[-1 - at]
     try:
         parse("\n".join(lines))
+        return
     except ConfigError as error:
-        assert error.mistakes
-        assert all(0 <= mistake.line <= len(lines) + 1 and mistake.message for mistake in error.mistakes)
-        assert [m.line for m in error.mistakes] == sorted(m.line for m in error.mistakes)
+        mistakes = error.mistakes
+    assert mistakes
+    assert all(0 <= mistake.line <= len(lines) + 1 and mistake.message for mistake in mistakes)
+    assert [mistake.line for mistake in mistakes] == sorted(mistake.line for mistake in mistakes)
