@@ -50,12 +50,12 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         for number in _SIGNALS:
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, lambda *_ignored: self._stop.set())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for _, process in reversed(self._running):
+        for _part, process in reversed(self._running):
             _end_group(process)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
