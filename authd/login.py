@@ -288,6 +288,13 @@ class Login:
         session = await self._sessions.find(verified.session_id) if verified else None
         return session if session and session.identity.provider_id in self._policies().providers else None
 
+    def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
+        """Name and address of every application that this person may open now, from here, and that has an exact host."""
+        facts = replace(client.facts, identity=session.identity)
+        index = self._policies().index
+        admitted = [app for app in index.applications if decide(app, facts).outcome is Outcome.ALLOW]
+        return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
+
     async def _open_session(self, identity: Identity, client: Client) -> tuple[Session, str]:
         """A new session, never an old one continued; another person's session in this browser ends."""
         previous = await self.find_team_session(client)
