@@ -28,7 +28,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="log in by script, report, and end")
     arguments = parser.parse_args()
     try:
-        run(parse_settings(os.environ, CHECKOUT / ".demo"), check=arguments.check)
+        directory = Path(os.environ.get("DEMO_DIRECTORY") or CHECKOUT / ".demo")
+        run(parse_settings(os.environ, directory), check=arguments.check)
     except (DemoError, IdentityProviderError, AuthdError) as error:
         print(f"\nThe demonstration ended: {error}", file=sys.stderr)
         return 1
@@ -40,7 +41,7 @@ def run(settings: Settings, *, check: bool) -> None:
     run_directory = settings.directory / "run"
     for directory in (settings.directory, run_directory, settings.directory / "log"):
         # Sockets and keys are nobody else's business on a shared machine.
-        directory.mkdir(mode=0o700, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with only_one(settings.directory):
         for name in end_leftovers(run_directory):
             _say(f"ended {name}, which an earlier run left behind")
@@ -66,7 +67,7 @@ def _supervise(settings: Settings, run_directory: Path, audiences: dict[str, str
             for sentence in check_journey(settings):
                 _say(f"ok: {sentence}")
             return
-        print(render_welcome(settings, CHECKOUT, os.environ), flush=True)
+        print(render_welcome(settings, os.environ), flush=True)
         supervisor.wait()
         _say("ending")
     _say("everything has ended")

@@ -17,7 +17,7 @@ GRAFANA, WIKI = APPLICATIONS
 
 
 class Visitor:
-    """A browser, as far as `requests` is one: follows redirects, keeps cookies, trusts the demonstration's authority."""
+    """A browser, as far as `requests` is one: it follows redirects, keeps cookies and trusts the demonstration's CA."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

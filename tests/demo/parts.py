@@ -30,7 +30,7 @@ def list_parts(settings: Settings, audiences: dict[str, str]) -> Iterator[Part]:
         yield _application_part(settings, application, audiences[application.id])
     yield Part(
         name="authd",
-        command=(sys.executable, "-m", "authd", "serve", "--config", str(settings.authd_config)),
+        command=(str(Path(sys.executable).with_name("authd")), "serve", "--config", str(settings.authd_config)),
         log=settings.log("authd"),
         is_ready=partial(_answers_ready, settings.authd_socket),
     )

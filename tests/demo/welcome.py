@@ -31,11 +31,11 @@ From another machine: ssh -L {port}:127.0.0.1:{port} -L {provider_port}:127.0.0.
 """
 
 
-def render_welcome(settings: Settings, checkout: Path, environment: Mapping[str, str]) -> str:
-    """The text, with paths as they are from `checkout`."""
+def render_welcome(settings: Settings, environment: Mapping[str, str]) -> str:
+    """The text, with paths as they are from where `make demo` was called."""
 
     def show(path: Path) -> Path:
-        return path.relative_to(checkout)
+        return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
     grafana, wiki = (f"{settings.url(application.host)}/" for application in APPLICATIONS)
     ports = {"port": settings.port, "provider_port": settings.provider_port}
