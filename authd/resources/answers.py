@@ -15,7 +15,7 @@ from authd.errors import LoginError, LoginLimitError
 from authd.login import Choose, Denied
 from authd.model import Decision, Reason, Session
 from authd.policy.index import Application
-from authd.resources.pages import Pages, ProviderChoice, security_headers
+from authd.resources.pages import Page, Pages, ProviderChoice, security_headers
 from authd.urls import encode_parameter
 
 _DENIED_SENTENCES = {
@@ -67,12 +67,12 @@ class Answers:
         self._prefix = path_prefix
         self._origin_of = origin_of
 
-    def page(self, resp: falcon.asgi.Response, status: str, html: str) -> None:
+    def page(self, resp: falcon.asgi.Response, status: str, page: Page) -> None:
         """Any page, with the headers that every page has."""
         resp.status = status
         resp.content_type = "text/html; charset=utf-8"
         resp.set_headers(dict(security_headers()))
-        resp.text = html
+        resp.text = page.html
 
     def json(self, resp: falcon.asgi.Response, status: str, document: dict[str, Any]) -> None:
         """Any JSON answer."""
@@ -97,13 +97,13 @@ class Answers:
     ) -> None:
         """For a form that was sent without a session."""
         resp.set_header("WWW-Authenticate", 'Cloudflare-Access realm="authd"')
-        html = self._pages.login_needed(
+        page = self._pages.login_needed(
             application_name=application.name,
             host=host,
             login_url=self._origin_of(host) + return_path,
             method=method,
         )
-        self.page(resp, falcon.HTTP_401, html)
+        self.page(resp, falcon.HTTP_401, page)
 
     def denied(
         self,
@@ -122,7 +122,7 @@ class Answers:
             sentence = _ANONYMOUS_DENIED
         if not as_page:
             return self.json(resp, falcon.HTTP_403, {"error": "denied", "message": sentence, "reference": _reference(resp)})
-        html = self._pages.denied(
+        page = self._pages.denied(
             application_name=application.name if application else host,
             host=host,
             account=session.identity.account if session else None,
@@ -132,7 +132,7 @@ class Answers:
             switch_url=self.switch_url(host, return_path),
             logout_action=f"{self._prefix}/logout",
         )
-        return self.page(resp, falcon.HTTP_403, html)
+        return self.page(resp, falcon.HTTP_403, page)
 
     def denied_after_login(self, resp: falcon.asgi.Response, denied: Denied) -> None:
         """The same page, on the team host."""
@@ -155,40 +155,40 @@ class Answers:
 
     def chooser(self, resp: falcon.asgi.Response, choose: Choose) -> None:
         """Which identity provider?"""
-        html = self._pages.chooser(
+        page = self._pages.chooser(
             application_name=choose.application.name,
             host=choose.host,
             providers=[ProviderChoice(name, url) for name, url in choose.choices],
         )
-        self.page(resp, falcon.HTTP_200, html)
+        self.page(resp, falcon.HTTP_200, page)
 
     def login_failed(self, resp: falcon.asgi.Response, error: LoginError) -> None:
         """400 or 429, with a way to start again."""
         if isinstance(error, LoginLimitError):
             resp.set_header("Retry-After", str(error.retry_after_seconds))
-            html = self._pages.too_many_attempts(
+            page = self._pages.too_many_attempts(
                 retry_after_seconds=error.retry_after_seconds, reference=_reference(resp)
             )
-            return self.page(resp, falcon.HTTP_429, html)
-        html = self._pages.login_failed(
+            return self.page(resp, falcon.HTTP_429, page)
+        page = self._pages.login_failed(
             title="The login could not be finished",
             sentence=error.sentence,
             reference=_reference(resp),
             start_url=error.return_url,
         )
-        return self.page(resp, falcon.code_to_http_status(error.status), html)
+        return self.page(resp, falcon.code_to_http_status(error.status), page)
 
     def login_loop(self, resp: falcon.asgi.Response, reason: Reason, host: str, return_path: str) -> None:
         """The login works, and still nobody is logged in: say why, instead of going round."""
         cause, advice = _LOOP_CAUSES.get(reason, _LOOP_DEFAULT)
-        html = self._pages.login_loop(
+        page = self._pages.login_loop(
             cause=cause,
             advice=advice,
             host=host,
             start_url=self._origin_of(host) + return_path,
             reference=_reference(resp),
         )
-        self.page(resp, falcon.HTTP_403, html)
+        self.page(resp, falcon.HTTP_403, page)
 
     def logout_confirm(self, resp: falcon.asgi.Response, account: str | None) -> None:
         """Ask before anybody is logged out by a link."""
@@ -207,8 +207,8 @@ class Answers:
         """The page at the root of the team host."""
         account = session.identity.account if session else None
         action = f"{self._prefix}/logout"
-        html = self._pages.launcher(account=account, applications=applications, logout_action=action)
-        self.page(resp, falcon.HTTP_200, html)
+        page = self._pages.launcher(account=account, applications=applications, logout_action=action)
+        self.page(resp, falcon.HTTP_200, page)
 
     def no_session(self, resp: falcon.asgi.Response) -> None:
         """401 of get-identity."""
@@ -231,8 +231,8 @@ class Answers:
     def outage(self, resp: falcon.asgi.Response, sentence: str, what: str = "authd") -> None:
         """503: a part of ours or the provider does not answer. Deletes no cookie."""
         resp.set_header("Retry-After", "5")
-        html = self._pages.outage(sentence=sentence, what=what, reference=_reference(resp))
-        self.page(resp, falcon.HTTP_503, html)
+        page = self._pages.outage(sentence=sentence, what=what, reference=_reference(resp))
+        self.page(resp, falcon.HTTP_503, page)
 
 
 def _reference(resp: falcon.asgi.Response) -> str:

@@ -92,13 +92,14 @@ class Pages:
         reference: str,
         custom_message: str | None,
         logout_action: str,
-        return_path: str,
+        switch_url: str,
     ) -> Page:
         """The application refuses this person, or (`account` None) anybody who asks in this way.
 
-        With an account there is a form to `logout_action` (POST, `return_to` = `return_path` and
-        `switch` = `1`). `return_path` is not checked here, since the form brings it back to us:
-        whoever reads the form does. `custom_message` is the operator's text; its line ends are kept.
+        With an account there is a link to `switch_url`, which begins a login with another one (a link and
+        no form: Chromium holds every redirect after a form against `form-action`, and the login leads to
+        the provider's origin), and a form that logs out (POST to `logout_action`).
+        `custom_message` is the operator's text; its line ends are kept.
         """
         return self._render(
             "denied",
@@ -109,7 +110,7 @@ class Pages:
             reference=reference,
             custom_message=custom_message,
             logout_action=verify_link(logout_action),
-            return_path=return_path,
+            switch_link=verify_link(switch_url),
         )
 
     def login_needed(self, *, application_name: str, host: str, login_url: str, method: str) -> Page:
@@ -162,7 +163,7 @@ class Pages:
         start_link = verify_link(start_url) if start_url else None
         return self._render("logged_out", start_link=start_link, provider_note=provider_note)
 
-    def launcher(self, *, account: str, applications: Sequence[tuple[str, str]], logout_action: str) -> Page:
+    def launcher(self, *, account: str | None, applications: Sequence[tuple[str, str]], logout_action: str) -> Page:
         """The applications that are open to this account, as (name, URL). Their order is kept."""
         choices = [(name, verify_link(url)) for name, url in applications]
         return self._render("launcher", account=account, choices=choices, logout_action=verify_link(logout_action))

@@ -30,14 +30,18 @@ class StyleSheet:
     """`<prefix>/style.css`: its address changes with its content, so it may be kept for ever."""
 
     def __init__(self, pages: Pages) -> None:
-        self._stylesheet = pages.stylesheet
+        self._pages = pages
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """See the class."""
         resp.status = falcon.HTTP_200
         resp.content_type = "text/css; charset=utf-8"
-        resp.set_headers({"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"})
-        resp.data = self._stylesheet.content
+        # Only the address with this very version is this very content for ever.
+        is_current = req.get_param("v") == self._pages.stylesheet_version
+        keep = "public, max-age=31536000, immutable" if is_current else "no-cache"
+        resp.set_headers({"Cache-Control": keep, "X-Content-Type-Options": "nosniff"})
+        resp.set_header("ETag", self._pages.stylesheet.etag)
+        resp.data = self._pages.stylesheet.content
 
 
 class Health:
