@@ -42,6 +42,11 @@ def test_a_host_that_is_not_the_demonstration_s_is_not_certified(tmp_path: Path)
         shake_hands(tmp_path, "localhost.example.com")
 
 
+def test_hosts_of_another_name_can_be_certified_for_tests(tmp_path: Path) -> None:
+    ensure_certificates(tmp_path, ["auth.test", "wiki.other.example"])
+    shake_hands(tmp_path, "wiki.other.example")
+
+
 def test_an_authority_that_somebody_trusts_could_vouch_for_localhost_only(tmp_path: Path) -> None:
     ensure_certificates(tmp_path, HOSTS)
     ca = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())

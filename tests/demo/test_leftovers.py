@@ -85,8 +85,7 @@ def test_a_record_of_what_ended_long_ago_is_forgotten(tmp_path: Path, leader: su
 
 
 def test_only_one_demonstration_runs_in_a_directory(tmp_path: Path) -> None:
-    with only_one(tmp_path):
-        with pytest.raises(DemoError, match=f"process {os.getpid()}"), only_one(tmp_path):
-            pytest.fail("two at once")
+    with only_one(tmp_path), pytest.raises(DemoError, match=f"process {os.getpid()}"), only_one(tmp_path):
+        pytest.fail("two at once")
     with only_one(tmp_path):
         pass

@@ -45,9 +45,10 @@ def sleeper(directory: Path, name: str = "sleeper") -> tuple[Part, Path]:
 def test_a_part_that_fails_is_named_with_the_end_of_its_log_and_the_others_end(tmp_path: Path) -> None:
     good, pid_file = sleeper(tmp_path)
     bad = python_part(tmp_path, "authd", "print('line 3: team_domain: missing'); raise SystemExit(7)")
-    with pytest.raises(DemoError) as caught, Supervisor(tmp_path) as supervisor:
+    with Supervisor(tmp_path) as supervisor:
         supervisor.start(good)
-        supervisor.start(bad)
+        with pytest.raises(DemoError) as caught:
+            supervisor.start(bad)
     assert "authd did not start (exit code 7)" in str(caught.value)
     assert "line 3: team_domain: missing" in str(caught.value)
     assert ended_soon(int(pid_file.read_text()))
@@ -62,10 +63,11 @@ def test_a_part_that_never_gets_ready_is_given_up(tmp_path: Path, monkeypatch: p
 
 def test_a_part_that_ends_by_itself_ends_the_demonstration(tmp_path: Path) -> None:
     good, pid_file = sleeper(tmp_path)
-    with pytest.raises(DemoError, match="sleeper ended by itself"), Supervisor(tmp_path) as supervisor:
+    with Supervisor(tmp_path) as supervisor:
         supervisor.start(good)
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
-        supervisor.wait()
+        with pytest.raises(DemoError, match="sleeper ended by itself"):
+            supervisor.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -82,11 +84,12 @@ def test_a_signal_ends_the_wait_and_then_every_part(tmp_path: Path, number: sign
 
 def test_a_signal_while_a_part_starts_ends_what_was_started(tmp_path: Path) -> None:
     never_ready = python_part(tmp_path, "authd", "import time; time.sleep(60)")
-    with pytest.raises(StoppedError), Supervisor(tmp_path) as supervisor:
+    with Supervisor(tmp_path) as supervisor:
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        supervisor.start(never_ready)
-    with pytest.raises(StoppedError):
-        supervisor.start(never_ready)
+        with pytest.raises(StoppedError):
+            supervisor.start(never_ready)
+        with pytest.raises(StoppedError):
+            supervisor.start(never_ready)
 
 
 def test_a_part_that_ignores_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
