@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from authd import __version__
-from authd.config.load import load_config, render_json_schema
-from authd.config.schema import Config
+from authd.config import Config, load_config, render_json_schema
 from authd.errors import AuthdError
 
 DEFAULT_CONFIG = Path("/etc/authd/authd.yml")
@@ -129,12 +128,18 @@ def nginx_render(config_path: Path, directory: Path, as_json: bool) -> None:
     from authd.nginx_files import render_nginx_files, write_files
 
     config = load_config(config_path)
-    written = write_files(render_nginx_files(config), directory)
+    # A secret in the files is for nginx' master alone, which reads them as root.
+    mode = 0o600 if config.listen_secret_file else 0o644
+    files = render_nginx_files(config)
+    changed = write_files(files, directory, mode=mode)
     if as_json:
-        click.echo(json.dumps({"directory": str(directory), "written": written}, indent=2))
+        click.echo(
+            json.dumps({"directory": str(directory), "files": sorted(files), "changed": list(changed)}, indent=2)
+        )
     else:
-        for name in written:
-            click.echo(f"wrote {directory / name}")
+        click.echo(
+            f"{directory}: {len(files)} files, {len(changed)} changed" + "".join(f"\n  {name}" for name in changed)
+        )
 
 
 if __name__ == "__main__":

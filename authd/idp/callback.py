@@ -30,9 +30,7 @@ def parse_callback(unverified_query: str) -> UnverifiedCallback:
     if len(unverified_query) > MAX_QUERY_BYTES:
         raise ValueError(f"is longer than {MAX_QUERY_BYTES} bytes")
     try:
-        pairs = parse_qsl(
-            unverified_query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS
-        )
+        pairs = parse_qsl(unverified_query, keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError:
         raise ValueError("is not a query string in UTF-8 of at most 50 parameters") from None
     known = [(name, value) for name, value in pairs if name in _SINGLE]

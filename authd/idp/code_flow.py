@@ -69,9 +69,7 @@ def request_tokens(
     there is no ID token in a strict JSON object, ProviderUnavailableError as `ProviderHttp.get`.
     """
     with call.open(_open_session(client, metadata)) as session:
-        session.register_compliance_hook(
-            "access_token_response", lambda response: _BoundedJson(call, response)
-        )
+        session.register_compliance_hook("access_token_response", lambda response: _BoundedJson(call, response))
         try:
             tokens = session.fetch_token(
                 metadata.token_endpoint,
@@ -107,9 +105,7 @@ class _BoundedJson:
             members = parse_json_object(self._answer.body)
         except ValueError as error:
             raise self._call.lied("malformed", str(error)) from None
-        texts = {
-            name: value for name, value in members.items() if name in _MEMBERS and isinstance(value, str)
-        }
+        texts = {name: value for name, value in members.items() if name in _MEMBERS and isinstance(value, str)}
         if self.status_code != 200 and "error" not in texts:
             raise self._call.lied("http_status", f"came with HTTP {self.status_code}")
         return texts

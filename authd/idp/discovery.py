@@ -104,6 +104,4 @@ def _get_algorithms(members: Mapping[str, Any]) -> frozenset[str]:
 
 def _secret_goes_in_body(members: Mapping[str, Any]) -> bool:
     methods = members.get("token_endpoint_auth_methods_supported")
-    return (
-        isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods
-    )
+    return isinstance(methods, list) and "client_secret_post" in methods and "client_secret_basic" not in methods

@@ -76,8 +76,7 @@ def _find_verified_email(settings: ProviderSettings, sources: Sequence[Claims]) 
     if any(verdict is not True for verdict in verdicts):
         return None
     vouched = any(
-        source.get("email_verified") is True and parse_email(source.get("email")) == address
-        for source in sources
+        source.get("email_verified") is True and parse_email(source.get("email")) == address for source in sources
     )
     believed = settings.assume_email_verified
     return address if vouched or believed else None

@@ -149,7 +149,5 @@ def _get_key(token: UnverifiedToken, keys: KeySet) -> VerificationKey:
     name, algorithm = token.key_id, token.algorithm
     key = keys.only_key(algorithm) if name is None else keys.find(name, algorithm)
     if key is None:
-        raise TokenError(
-            "token_key_unknown", "the token is signed with a key that the provider does not publish"
-        )
+        raise TokenError("token_key_unknown", "the token is signed with a key that the provider does not publish")
     return key

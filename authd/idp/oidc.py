@@ -104,17 +104,13 @@ class OidcProvider:
             code = self._read_callback(unverified_query, metadata)
             tokens = await self._http.run(
                 "token answer",
-                lambda call: request_tokens(
-                    call, self._client, metadata, code=code, code_verifier=code_verifier
-                ),
+                lambda call: request_tokens(call, self._client, metadata, code=code, code_verifier=code_verifier),
             )
             claims = await self._verify_id_token(tokens, metadata, nonce)
             sources = [claims]
             if metadata.userinfo_endpoint and tokens.access_token and lacks_claims(self._config, claims):
                 sources.append(await self._fetch_userinfo(metadata, tokens.access_token, claims["sub"]))
-        return build_identity(
-            self._config, provider_subject=claims["sub"], sources=sources, now=self._clock()
-        )
+        return build_identity(self._config, provider_subject=claims["sub"], sources=sources, now=self._clock())
 
     def close(self) -> None:
         """Let go of threads and end background fetches. For the end of the worker or of a configuration."""
@@ -165,13 +161,9 @@ class OidcProvider:
         said = f"; the callback adds: {words}" if words else ""
         return kind(self._config.id, cause, f"the login was refused with {cause}{said}")
 
-    async def _verify_id_token(
-        self, tokens: TokenAnswer, metadata: ProviderMetadata, nonce: str
-    ) -> Mapping[str, Any]:
+    async def _verify_id_token(self, tokens: TokenAnswer, metadata: ProviderMetadata, nonce: str) -> Mapping[str, Any]:
         token, claims = await self._verify_token("ID token", tokens.unverified_id_token, metadata)
-        expected = Expected(
-            metadata.issuer, self._client.client_id, nonce, tokens.access_token, self._clock()
-        )
+        expected = Expected(metadata.issuer, self._client.client_id, nonce, tokens.access_token, self._clock())
         try:
             check_id_token(token, claims, expected)
         except IdTokenError as error:
@@ -184,16 +176,12 @@ class OidcProvider:
         try:
             token = parse_unverified_token(unverified_text, max_bytes=MAX_ID_TOKEN_BYTES)
             if token.algorithm not in metadata.algorithms:
-                raise self._lied(
-                    "token_algorithm", f"the {what} is signed with an algorithm that is not allowed"
-                )
+                raise self._lied("token_algorithm", f"the {what} is signed with an algorithm that is not allowed")
             return token, await self._keys.verify(token)
         except TokenError as error:
             raise self._lied(error.code, f"the {what} is refused: {error}") from None
 
-    async def _fetch_userinfo(
-        self, metadata: ProviderMetadata, access_token: str, subject: str
-    ) -> Mapping[str, Any]:
+    async def _fetch_userinfo(self, metadata: ProviderMetadata, access_token: str, subject: str) -> Mapping[str, Any]:
         answer = await self._http.get(
             "userinfo",
             str(metadata.userinfo_endpoint),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from authd.config.schema import CorsHeaders
+from authd.config import CorsHeaders
 
 
 def render_cors_headers(cors: CorsHeaders | None, origin: str) -> dict[str, str]:

@@ -251,12 +251,15 @@ def _render_http(
     upstream = f"http://127.0.0.1:{application_port}"
     servers = [_render_server(port, TEAM, "include authd/authd-team.conf;", directory)]
     for host, application_id in by_host.items():
-        body = locations.get(host) or f"""location / {{
+        body = (
+            locations.get(host)
+            or f"""location / {{
             set $authd_app {application_id};
             include authd/authd-protect.conf;
             include authd/authd-identity.conf;
             proxy_pass {upstream};
         }}"""
+        )
         body = body.replace("{app}", upstream)
         servers.append(_render_server(port, host, f"include authd/authd-server.conf;\n{body}", directory))
     default = _render_server(port, "_", "large_client_header_buffers 4 32k; return 444;", directory, "default_server")
