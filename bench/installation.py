@@ -101,7 +101,7 @@ def _wait_for(socket_path: Path, process: subprocess.Popen[bytes]) -> None:
 
 
 def _render_http(directory: Path, port: int, floor_port: int, plain_port: int) -> str:
-    application = f"unix:{directory}/app.sock"
+    application = f"127.0.0.1:{find_free_port()}"
     return f"""
     include authd/authd-http.conf;
     upstream app {{ server {application}; keepalive 16; }}
