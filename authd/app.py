@@ -1,29 +1,31 @@
 """The composition root: the only place where the parts of authd meet.
 
-`create_app` joins finished parts into a falcon application; `Worker` makes the parts from a configuration, keeps them fresh, and
-is what each gunicorn worker runs. Tests use either.
+`create_app` joins finished parts into a falcon application; `Worker` makes the parts from a configuration, keeps them
+fresh, and is what each gunicorn worker runs. Tests use either.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import string
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import falcon.asgi
 
 from authd.access import Access
 from authd.attempts import Attempts
 from authd.audit import DecisionLog, log_event
-from authd.config.schema import Config, IdentityProviderConfig
-from authd.errors import StoreError, StoreUnavailableError
-from authd.idp import Provider, create_provider, load_client_secret
+from authd.config import Config, IdentityProviderConfig
+from authd.errors import SecretError, StoreError, StoreUnavailableError
+from authd.idp import create_provider
 from authd.keys import Keyring
 from authd.limits import LoginLimits
-from authd.login import Login, Policies
+from authd.login import Login, Policies, Provider
 from authd.metrics import Metrics
 from authd.middleware import ErrorHandlers, ListenerSecret, RefuseByDefault
 from authd.policy.index import build_index
@@ -39,6 +41,8 @@ from authd.sessions import POLL_SECONDS, Sessions
 from authd.state.base import Store
 from authd.state.records import Records
 from authd.tokens import Tokens
+
+App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
 
 _ALPHABET = string.ascii_letters + string.digits
 _REFETCH_SECONDS = 30
@@ -69,10 +73,9 @@ class Worker:
         self.metrics = Metrics()
         self._new_config = new_config
         self._keyring: Keyring | None = None
+        self.records = records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._policies = Policies(config, build_index(config), {})
         self._policies = self._with_providers(config)
-        records = Records(store, sealer, on_broken=_report_broken_row)
-        self.records = records
         self.sessions = Sessions(
             store,
             records,
@@ -103,6 +106,10 @@ class Worker:
         """The configuration, index and providers that count now."""
         return self._policies
 
+    def public_origin(self, host: str) -> str:
+        """`https://host[:port]` by the configuration that counts now."""
+        return self._policies.index.public_origin(host)
+
     def keyring(self) -> Keyring:
         """The signing keys. Raises StoreUnavailableError until they could be read once."""
         if self._keyring is None:
@@ -128,7 +135,8 @@ class Worker:
         await self.store.sweep(now=now)
 
     async def run(self) -> None:
-        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and ends."""
+        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
+        ends."""
         next_upkeep = self.clock() + _UPKEEP_SECONDS
         was_up = self._keyring is not None
         while True:
@@ -170,16 +178,19 @@ class Worker:
                 unchanged[id_] = provider
             else:
                 provider.close()
-        providers = {each.id: unchanged.get(each.id) or self._create(config, each) for each in config.identity_providers}
+        providers = {
+            each.id: unchanged.get(each.id) or self._create(config, each) for each in config.identity_providers
+        }
         return Policies(config, build_index(config), providers)
 
     def _create(self, config: Config, provider: IdentityProviderConfig) -> Provider:
         return create_provider(
             provider,
-            client_secret=load_client_secret(provider),
+            client_secret=_load_client_secret(provider),
             redirect_uri=f"https://{config.team_domain}{config.path_prefix}/callback",
             clock=self.clock,
             may_refetch=self._may_refetch,
+            shared_key_sets=self.records,
         )
 
     async def _may_refetch(self, provider_id: str) -> bool:
@@ -195,6 +206,22 @@ class Worker:
     def _login_limits(self) -> tuple[int, int, int]:
         limits = self._policies.config.login_rate_limit
         return limits.per_address, limits.per_person, limits.window_seconds
+
+
+def _load_client_secret(provider: IdentityProviderConfig) -> str | None:
+    """The client secret from its file or variable; None for a public client. Raises SecretError, without the secret."""
+    name = provider.client_secret_env
+    if name is not None:
+        if not os.environ.get(name):
+            raise SecretError(f"identity provider {provider.id}: the environment has no {name}")
+        return os.environ[name]
+    if provider.client_secret_file is None:
+        return None
+    try:
+        return Path(provider.client_secret_file).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        sentence = f"identity provider {provider.id}: {provider.client_secret_file} cannot be read"
+        raise SecretError(f"{sentence} ({type(error).__name__})") from error
 
 
 def _report_broken_row(kind: str) -> None:
@@ -224,15 +251,15 @@ class _Lifespan:
         await self._worker.store.close()
 
 
-def create_app(worker: Worker, *, listener_secret: str | None = None) -> falcon.asgi.App:
+def create_app(worker: Worker, *, listener_secret: str | None = None) -> App:
     """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them."""
     config = worker.policies().config
     pages = Pages(config.path_prefix)
-    answers = Answers(
-        pages, path_prefix=config.path_prefix, origin_of=lambda host: worker.policies().index.public_origin(host)
-    )
-    middleware = [ListenerSecret(listener_secret)] if listener_secret else []
-    app = falcon.asgi.App(middleware=[RefuseByDefault(), *middleware, _Lifespan(worker)])
+    answers = Answers(pages, path_prefix=config.path_prefix, origin_of=worker.public_origin)
+    middleware: list[Any] = [RefuseByDefault(), _Lifespan(worker)]
+    if listener_secret:
+        middleware.insert(1, ListenerSecret(listener_secret))
+    app: App = falcon.asgi.App(middleware=middleware)
     ErrorHandlers(answers).add_to(app)
     _add_check_routes(app, worker, answers)
     _add_application_host_routes(app, worker, answers)
@@ -241,13 +268,13 @@ def create_app(worker: Worker, *, listener_secret: str | None = None) -> falcon.
     return app
 
 
-def _add_check_routes(app: falcon.asgi.App, worker: Worker, answers: Answers) -> None:
+def _add_check_routes(app: App, worker: Worker, answers: Answers) -> None:
     decisions = DecisionLog(clock=worker.clock)
     app.add_route("/auth", CheckResource(worker.access, decisions, worker.metrics))
     app.add_sink(Challenge(worker.access, worker.login, answers), r"/challenge\Z")
 
 
-def _add_application_host_routes(app: falcon.asgi.App, worker: Worker, answers: Answers) -> None:
+def _add_application_host_routes(app: App, worker: Worker, answers: Answers) -> None:
     host = ApplicationHost(
         policies=worker.policies,
         access=worker.access,
@@ -259,7 +286,7 @@ def _add_application_host_routes(app: falcon.asgi.App, worker: Worker, answers: 
         app.add_route(f"/app/{name}", host, suffix=name.replace("-", "_"))
 
 
-def _add_team_host_routes(app: falcon.asgi.App, worker: Worker, answers: Answers) -> None:
+def _add_team_host_routes(app: App, worker: Worker, answers: Answers) -> None:
     host = TeamHost(
         policies=worker.policies,
         login=worker.login,
@@ -273,7 +300,7 @@ def _add_team_host_routes(app: falcon.asgi.App, worker: Worker, answers: Answers
         app.add_route(f"/team/{name}", host, suffix=name.replace("-", "_"))
 
 
-def _add_public_routes(app: falcon.asgi.App, worker: Worker, pages: Pages) -> None:
+def _add_public_routes(app: App, worker: Worker, pages: Pages) -> None:
     certs, style = Certs(worker.keyring, worker.clock), StyleSheet(pages)
     for side in ("app", "team"):
         app.add_route(f"/{side}/certs", certs)

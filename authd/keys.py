@@ -1,7 +1,8 @@
 """The keys that sign authd's tokens: made, written down, read back, published.
 
-A `Keyring` is an immutable set of keys. One of them signs now; all of them verify until `verifies_until`. A key is published at
-least a day before it signs, so that verifiers which cache the key set for a day (cloudflared does) know it in time.
+A `Keyring` is an immutable set of keys. One of them signs now; all of them verify until `verifies_until`. A key is
+published at least a day before it signs, so that verifiers which cache the key set for a day (cloudflared does) know
+it in time.
 
 Shape of the published document: Cloudflare Access, `GET /cdn-cgi/access/certs` (reference/access-wire.md 2.7).
 """
@@ -109,9 +110,7 @@ def generate_signing_key(
     team_domain: str,
     now: int,
     signs_from: int,
-    generate: Callable[[], RSAPrivateKey] = lambda: generate_private_key(
-        public_exponent=65537, key_size=KEY_BITS
-    ),
+    generate: Callable[[], RSAPrivateKey] = lambda: generate_private_key(public_exponent=65537, key_size=KEY_BITS),
 ) -> SigningKey:
     """Make one key with a self-signed certificate. Its id is the SHA-256 of its public key, 64 hex digits."""
     private_key = generate()
@@ -165,9 +164,7 @@ def parse_keyring(document: bytes) -> Keyring:
     try:
         keys = tuple(_parse_keys(json.loads(document)))
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreDamagedError(
-            f"the keyring in the store cannot be read ({type(error).__name__})"
-        ) from error
+        raise StoreDamagedError(f"the keyring in the store cannot be read ({type(error).__name__})") from error
     if not keys:
         raise StoreDamagedError("the keyring in the store is empty")
     return Keyring(keys)

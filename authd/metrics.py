@@ -1,7 +1,8 @@
 """Metrics in Prometheus' format, summed over the workers.
 
-The check counts into plain dictionaries (well under a microsecond); twice a second they are flushed into prometheus-client's
-shared files (PROMETHEUS_MULTIPROC_DIR, set by `authd serve`), which any worker reads to answer `/metrics`.
+The check counts into plain dictionaries (well under a microsecond); twice a second they are flushed into
+prometheus-client's shared files (PROMETHEUS_MULTIPROC_DIR, set by `authd serve`), which any worker reads to answer
+`/metrics`.
 """
 
 from __future__ import annotations
@@ -48,9 +49,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
-        self._build = Gauge(
-            "authd_build_info", "Version", ("version",), registry=registry, multiprocess_mode="livemax"
-        )
+        self._build = Gauge("authd_build_info", "Version", ("version",), registry=registry, multiprocess_mode="livemax")
         self._build.labels(version=__version__).set(1)
         self._reload.set(1)
         self._pending: Tally[tuple[str, str, str]] = Tally()

@@ -1,8 +1,8 @@
 """`authd serve`: gunicorn around the application, with two things that gunicorn does not do by itself.
 
-A reload (SIGHUP) validates the new file in the master and hands it to the workers as they run; gunicorn's own HUP would start
-new workers on a file that nobody has looked at, and halt with a bad one. And a worker that is started later gets the last good
-configuration, not whatever lies on disk by then.
+A reload (SIGHUP) validates the new file in the master and hands it to the workers as they run; gunicorn's own HUP
+would start new workers on a file that nobody has looked at, and halt with a bad one. And a worker that is started
+later gets the last good configuration, not whatever lies on disk by then.
 """
 
 from __future__ import annotations
@@ -16,34 +16,48 @@ import signal
 import struct
 import sys
 import tempfile
-from collections.abc import Callable
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import falcon.asgi
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from authd import __version__
-from authd.app import Worker, create_app, load_listener_secret
+from authd.app import App, Worker, create_app, load_listener_secret
 from authd.audit import configure_logging, log_event
-from authd.config.load import load_config, parse_config
-from authd.config.schema import Config
+from authd.config import Config, load_config, parse_config
 from authd.errors import ConfigError
 from authd.sealing import Sealer, load_sealer
 from authd.state import open_store
 from authd.state.records import Records
 
-# nginx sends a 4 kB query as a 12 kB parameter, and attempts of several tabs in one Cookie header (reference/nginx-contract.md 6.6).
+# nginx sends a 4 kB query as a 12 kB parameter, and attempts of several tabs in one Cookie header
+# (reference/nginx-contract.md 6.6).
 MAX_LINE_BYTES = 32_768
 _HEADER = struct.Struct("<QQ32s")
+# What a reload cannot change: the listener, the store, and what tokens and nginx' files rest on.
+_FIXED_AT_START = (
+    "listen",
+    "listen_secret_file",
+    "socket_group",
+    "state",
+    "secret_file",
+    "workers",
+    "team_domain",
+    "path_prefix",
+    "cookie_name",
+    "decision_cache_seconds",
+    "store_outage_grace",
+)
 
 
 class ConfigSlot:
     """The last good configuration, in memory that master and workers share: a text with a number that grows.
 
-    Written by the master only. A reader that looks while it is written sees a checksum that does not fit, and looks again later.
+    Written by the master only. A reader that looks while it is written sees a checksum that does not fit, and looks
+    again later.
     """
 
     def __init__(self, text: str) -> None:
@@ -128,7 +142,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             self.cfg.set(name, value)
 
-    def load(self) -> falcon.asgi.App:
+    def load(self) -> App:
         """Called in each worker: make its parts from the last good configuration."""
         config = self._parse(self._slot.read())
         worker = Worker(
@@ -173,9 +187,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
 
 def _needs_restart(running: Config, wanted: Config) -> list[str]:
-    fixed = ("listen", "listen_secret_file", "socket_group", "state", "secret_file", "workers", "team_domain")
-    fixed += ("path_prefix", "cookie_name", "decision_cache_seconds", "store_outage_grace")
-    return [name for name in fixed if getattr(running, name) != getattr(wanted, name)]
+    return [name for name in _FIXED_AT_START if getattr(running, name) != getattr(wanted, name)]
 
 
 def _worker_count(workers: int | str) -> int:
@@ -213,7 +225,8 @@ def _prepare_state(config: Config, sealer: Sealer) -> None:
     async def prepare() -> None:
         store = open_store(config.state)
         try:
-            await Records(store, sealer, on_broken=_ignore).load_keyring(team_domain=config.team_domain, now=_now())
+            records = Records(store, sealer, on_broken=_ignore, clock=time.time)
+            await records.load_keyring(team_domain=config.team_domain, now=int(time.time()))
         finally:
             await store.close()
 
@@ -222,12 +235,3 @@ def _prepare_state(config: Config, sealer: Sealer) -> None:
 
 def _ignore(kind: str) -> None:
     """Broken rows are reported by the workers."""
-
-
-def _now() -> int:
-    from time import time
-
-    return int(time())
-
-
-Reload = Callable[[], None]

@@ -25,7 +25,7 @@ _DENIED_SENTENCES = {
     Reason.APPLICATION_UNKNOWN: "No application is configured for this address.",
     Reason.APPLICATION_MISMATCH: "The web server and authd disagree about which application this address belongs to.",
 }
-_ANONYMOUS_DENIED = "Nobody is admitted to this application from where you are, whoever they are."
+_ANONYMOUS_DENIED = "Nobody is admitted to this application from your network."
 _URL_SENTENCES = {
     Reason.AMBIGUOUS_URL: "This address can be read in more than one way, so it is not passed on.",
     Reason.MALFORMED_REQUEST: "This request could not be read.",
@@ -83,6 +83,7 @@ class Answers:
     def redirect(self, resp: falcon.asgi.Response, location: str, cookies: tuple[str, ...]) -> None:
         """302, never cached. `location` is always an absolute address that we built."""
         resp.status = falcon.HTTP_302
+        resp.content_type = "text/plain"
         resp.set_headers({"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
         for cookie in cookies:
             resp.append_header("Set-Cookie", cookie)
@@ -121,7 +122,9 @@ class Answers:
         if session is None and decision.reason in (Reason.POLICY_DENY, Reason.NO_POLICY_MATCHED):
             sentence = _ANONYMOUS_DENIED
         if not as_page:
-            return self.json(resp, falcon.HTTP_403, {"error": "denied", "message": sentence, "reference": _reference(resp)})
+            return self.json(
+                resp, falcon.HTTP_403, {"error": "denied", "message": sentence, "reference": _reference(resp)}
+            )
         page = self._pages.denied(
             application_name=application.name if application else host,
             host=host,
@@ -224,9 +227,7 @@ class Answers:
         sentence = _URL_SENTENCES[reason]
         if not as_page:
             return self.json(resp, falcon.HTTP_400, {"error": reason.value, "message": sentence})
-        return self.page(
-            resp, falcon.HTTP_400, self._pages.malformed(sentence=sentence, reference=_reference(resp))
-        )
+        return self.page(resp, falcon.HTTP_400, self._pages.malformed(sentence=sentence, reference=_reference(resp)))
 
     def outage(self, resp: falcon.asgi.Response, sentence: str, what: str = "authd") -> None:
         """503: a part of ours or the provider does not answer. Deletes no cookie."""

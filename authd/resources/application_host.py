@@ -89,13 +89,11 @@ class ApplicationHost:
     async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """End the session everywhere, and remove every cookie of ours from this host."""
         request = parse_endpoint_request(req)
-        if not request.is_same_origin:
+        if not request.is_own_form:
             return self._answers.logout_confirm(resp, None)
         return await self._log_out(req, resp, request)
 
-    async def _log_out(
-        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, request: EndpointRequest
-    ) -> None:
+    async def _log_out(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, request: EndpointRequest) -> None:
         session = await self._find_session(req, request)
         if session:
             await self._sessions.end(session)

@@ -30,8 +30,10 @@ class Challenge:
         self._login = login
         self._answers = answers
 
-    async def __call__(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, **_: Any) -> None:
+    async def __call__(self, req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: Any) -> None:
         """Raises MalformedRequestError and StoreError, which the error handlers answer."""
+        if resp is None:
+            raise falcon.HTTPNotFound  # a WebSocket of falcon's own kind: nginx never opens one to us
         headers = NginxHeaders(req.scope["headers"])
         request = parse_check_request(headers)
         negotiation = parse_negotiation(headers, request.url.raw_query or "")
@@ -49,9 +51,7 @@ class Challenge:
             return self._answers.outage(resp, "The decision about this request has just changed. Please try again.")
         return self._answer_login(resp, application, request, negotiation, verdict.decision)
 
-    def _name_application(
-        self, resp: falcon.asgi.Response, application: Application, request: CheckRequest
-    ) -> None:
+    def _name_application(self, resp: falcon.asgi.Response, application: Application, request: CheckRequest) -> None:
         """cloudflared finds an application by these (reference/access-wire.md 6.1 A)."""
         resp.set_header("CF-Access-Aud", application.aud)
         resp.set_header("CF-Access-Domain", request.url.host)

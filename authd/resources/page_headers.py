@@ -14,11 +14,13 @@ from typing import NewType
 Link = NewType("Link", str)
 
 _ORIGIN = r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
-# Printable ASCII without the backslash: browsers drop tabs and line ends inside an address and
-# read "\" as "/", so that "/\evil.example" and "/<TAB>/evil.example" lead to another host.
-_REST = r"[!-\[\]-~]*"
-_ABSOLUTE_LINK = re.compile(rf"{_ORIGIN}(?:[/?#]{_REST})?")
-_PATH_LINK = re.compile(rf"/(?!/){_REST}")
+# Printable ASCII, in the path without the backslash: browsers drop tabs and line ends inside an
+# address and read "\" there as "/", so that "/\evil.example" leads to another host. Behind "?" or
+# "#" a backslash is only itself (WHATWG URL), and applications do get queries with one.
+_PATH = r'/[!"$->@-\[\]-~]*'
+_QUERY = r"(?:[?#][!-~]*)?"
+_ABSOLUTE_LINK = re.compile(rf"{_ORIGIN}(?:{_PATH})?{_QUERY}")
+_PATH_LINK = re.compile(rf"(?!//){_PATH}{_QUERY}")
 _FORM_TARGET = re.compile(_ORIGIN)
 
 
@@ -26,7 +28,7 @@ def verify_link(unverified_url: str) -> Link:
     """Return the address if it is a path of this host or an absolute http(s) URL; for href and action.
 
     Refused are every other scheme, `//host`, user information (`https://known@evil.example`),
-    backslashes, spaces, control characters and anything outside ASCII (RFC 3986: the caller encodes
+    backslashes in the path, spaces, control characters and anything outside ASCII (RFC 3986: the caller encodes
     those first). Whether the host is one of ours is NOT checked, nor the length.
 
     Raises ValueError, which names the rule and not the address: that may hold a one-time code.

@@ -109,8 +109,8 @@ class Pages:
             sentence=sentence,
             reference=reference,
             custom_message=custom_message,
-            logout_action=verify_link(logout_action),
             switch_link=verify_link(switch_url),
+            logout_action=verify_link(logout_action),
         )
 
     def login_needed(self, *, application_name: str, host: str, login_url: str, method: str) -> Page:
@@ -164,7 +164,7 @@ class Pages:
         return self._render("logged_out", start_link=start_link, provider_note=provider_note)
 
     def launcher(self, *, account: str | None, applications: Sequence[tuple[str, str]], logout_action: str) -> Page:
-        """The applications that are open to this account, as (name, URL). Their order is kept."""
+        """The applications that are open to this account, as (name, URL), in this order; None: nobody is logged in."""
         choices = [(name, verify_link(url)) for name, url in applications]
         return self._render("launcher", account=account, choices=choices, logout_action=verify_link(logout_action))
 

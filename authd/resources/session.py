@@ -28,7 +28,6 @@ class EndpointRequest:
     url: OriginalUrl
     client: Client
     fetch_site: str
-    origin: str
 
     @property
     def query(self) -> str:
@@ -36,12 +35,13 @@ class EndpointRequest:
         return self.url.raw_query or ""
 
     @property
-    def is_same_origin(self) -> bool:
-        """Whether one of our own pages sent it. Browsers that send no Sec-Fetch-Site send `Origin` with a POST."""
-        if self.fetch_site:
-            return self.fetch_site == "same-origin"
-        port = f":{self.url.port}" if self.url.port else ""
-        return self.origin == f"{self.url.scheme}://{self.url.host}{port}"
+    def is_own_form(self) -> bool:
+        """Whether a form of ours may have sent this POST.
+
+        Browsers that send no Sec-Fetch-Site send no usable Origin with our forms either (no-referrer makes it "null").
+        There SameSite=Lax is the guard: a POST from another site carries no session that could be ended.
+        """
+        return self.fetch_site in ("", "same-origin")
 
 
 def parse_endpoint_request(req: falcon.asgi.Request) -> EndpointRequest:
@@ -55,7 +55,7 @@ def parse_endpoint_request(req: falcon.asgi.Request) -> EndpointRequest:
         user_agent=headers.text(b"user-agent"),
         cookie_header=headers.text(b"cookie"),
     )
-    return EndpointRequest(url, client, headers.text(b"sec-fetch-site"), headers.text(b"origin"))
+    return EndpointRequest(url, client, headers.text(b"sec-fetch-site"))
 
 
 async def read_form(req: falcon.asgi.Request) -> dict[str, str]:

@@ -81,7 +81,7 @@ class TeamHost:
         return self._answers.redirect(resp, found.location, found.cookies)
 
     def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError) -> None:
-        name = self._provider_name(error.provider_id)
+        name = self._policies().provider_name(error.provider_id)
         if isinstance(error, ProviderUnavailableError):
             return self._answers.outage(resp, f"{name} does not answer, so nobody can log in with it just now.", name)
         if isinstance(error, ProviderRefusedError):
@@ -89,10 +89,6 @@ class TeamHost:
         else:
             sentence = f"The answer of {name} could not be trusted, so you were not logged in."
         return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence))
-
-    def _provider_name(self, provider_id: str) -> str:
-        provider = self._policies().providers.get(provider_id)
-        return provider.name if provider else "The identity provider"
 
     def _log(
         self, resp: falcon.asgi.Response, request: EndpointRequest, idp: str, outcome: str, message: str | None
@@ -134,7 +130,7 @@ class TeamHost:
     async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """End the session everywhere, and remove every cookie of ours from this host."""
         request = self._parse(req)
-        if not request.is_same_origin:
+        if not request.is_own_form:
             return self._answers.logout_confirm(resp, None)
         return await self._log_out(resp, request)
 

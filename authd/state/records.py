@@ -1,7 +1,7 @@
 """What authd keeps, with its types: sessions, hand-over codes, the keyring. Every row is sealed for its kind and id.
 
-A row that cannot be opened (another secret, another program's data, an edit by hand) is treated as missing and reported to
-`on_broken`: it must neither let anybody in nor stop anybody else (reference/attacks.md F5).
+A row that cannot be opened (another secret, another program's data, an edit by hand) is treated as missing and
+reported to `on_broken`: it must neither let anybody in nor stop anybody else (reference/attacks.md F5).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from authd.state.base import Store
 SESSION = "session"
 _CODE = "code"
 _STATE = "state"
+_KEY_SET = "key_set"
+KEY_SET_SECONDS = 86400
 _KEYRING = "keyring"
 CODE_LIFETIME_SECONDS = 60
 _NEVER = 2**53
@@ -43,7 +45,15 @@ class HandoverCode:
 class Records:
     """Typed, sealed rows over any `Store`. Raises what the store raises."""
 
-    def __init__(self, store: Store, sealer: Sealer, on_broken: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        *,
+        on_broken: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
         self._store = store
         self._sealer = sealer
         self._on_broken = on_broken
@@ -75,8 +85,24 @@ class Records:
         """Spend the state of an attempt. True for exactly one of all who try."""
         return await self._store.put_if_absent(_STATE, state, b"", now=now, expires_at=expires_at)
 
+    async def find(self, provider_id: str) -> bytes | None:
+        """A provider's key set as a worker of ours left it. See `idp.key_sets.SharedKeySets`."""
+        row = await self._store.find(_KEY_SET, provider_id, now=int(self._clock()))
+        try:
+            return None if row is None else self._sealer.open(_KEY_SET, provider_id, row)
+        except SealError:
+            self._on_broken(_KEY_SET)
+            return None
+
+    async def leave(self, provider_id: str, document: bytes) -> None:
+        """Leave a provider's key set for the other workers. See `idp.key_sets.SharedKeySets`."""
+        sealed = self._sealer.seal(_KEY_SET, provider_id, document)
+        expires_at = int(self._clock()) + KEY_SET_SECONDS
+        await self._store.put(_KEY_SET, provider_id, sealed, expires_at=expires_at)
+
     async def load_keyring(self, *, team_domain: str, now: int) -> Keyring:
-        """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be opened:
+        """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be
+        opened:
 
         a new one in its place would log everybody out.
         """
@@ -91,7 +117,8 @@ class Records:
             return parse_keyring(self._sealer.open(_KEYRING, team_domain, row))
         except SealError as error:
             raise StoreDamagedError(
-                "the signing keys in the store were sealed with another secret; put that secret back as a further line of secret_file"
+                "the signing keys in the store were sealed with another secret; "
+                "put that secret back as a further line of secret_file"
             ) from error
 
     async def _put(self, kind: str, id_: str, document: dict[str, Any], expires_at: int) -> None:

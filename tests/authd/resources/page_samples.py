@@ -74,6 +74,7 @@ RIGHT_TO_LEFT = Words(
 
 LOGIN_PATH = "/cdn-cgi/access/login/grafana.example.com?redirect_url=%2Fd%2Fabc"
 LOGOUT_PATH = "/cdn-cgi/access/logout"
+SWITCH_URL = "https://grafana.example.com/cdn-cgi/access/login?prompt=select_account&redirect_url=%2Fd"
 START_URL = "https://grafana.example.com/d/abc?orgId=1&from=now-6h"
 
 
@@ -91,8 +92,8 @@ def _denied(pages: Pages, words: Words, account: str | None, message: str | None
         sentence=words.sentence,
         reference=words.reference,
         custom_message=message,
+        switch_url=SWITCH_URL,
         logout_action=LOGOUT_PATH,
-        return_path=words.path,
     )
 
 
@@ -142,5 +143,6 @@ SAMPLES: dict[str, Callable[[Pages, Words], Page]] = {
     ),
     "logged_out": lambda pages, words: pages.logged_out(start_url=START_URL, provider_note=True),
     "launcher": _launcher,
+    "launcher_before_login": lambda pages, _: pages.launcher(account=None, applications=[], logout_action=LOGOUT_PATH),
     "malformed": lambda pages, words: pages.malformed(sentence=words.sentence, reference=words.reference),
 }

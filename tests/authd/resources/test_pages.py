@@ -21,6 +21,7 @@ from tests.authd.resources.page_samples import (
     RIGHT_TO_LEFT,
     SAMPLES,
     START_URL,
+    SWITCH_URL,
 )
 
 PAGES = Pages("/cdn-cgi/access")
@@ -35,8 +36,8 @@ def make_denied(**changes: Any) -> PageOutline:
         "sentence": "No policy of this application admits your account.",
         "reference": "7c1f0e52a9d84b36",
         "custom_message": None,
+        "switch_url": SWITCH_URL,
         "logout_action": LOGOUT_PATH,
-        "return_path": "/d/abc?orgId=1",
     }
     return PageOutline(PAGES.denied(**values | changes).html)
 
@@ -69,7 +70,7 @@ def test_hostile_words_do_not_change_what_a_page_is_made_of(name: str) -> None:
 def test_hostile_words_are_shown_as_they_are(name: str) -> None:
     text = PageOutline(SAMPLES[name](PAGES, HOSTILE).html).get_text("html")
 
-    if name != "logged_out":  # the one page that says nothing from outside
+    if name not in ("logged_out", "launcher_before_login"):  # these say nothing from outside
         assert " ".join(MARKUP.split()) in text
     assert "49" not in text
 
@@ -86,7 +87,7 @@ def test_the_words_of_the_pages_themselves_are_calm(name: str) -> None:
 @every_page
 def test_a_reference_is_shown_unchanged_wherever_there_is_one(name: str) -> None:
     outline = PageOutline(SAMPLES[name](PAGES, ORDINARY).html)
-    without_reference = {"chooser", "login_needed", "logout_confirm", "logged_out", "launcher"}
+    without_reference = {"chooser", "login_needed", "logout_confirm", "logged_out", "launcher", "launcher_before_login"}
 
     assert (ORDINARY.reference in outline.text_of.get("code", "")) is (name not in without_reference)
 
@@ -112,19 +113,18 @@ def test_a_denial_says_which_account_which_application_why_and_the_reference() -
         assert fact.replace(" ", "") in text.replace(" ", "")
 
 
-def test_a_denial_offers_another_account_by_a_form_that_brings_the_path_back() -> None:
-    outline = make_denied(return_path=LONG.path)
+def test_a_denial_offers_another_account_and_a_way_out() -> None:
+    outline = make_denied()
 
+    assert outline.get("a")["href"] == SWITCH_URL
     assert outline.get("form") == {"method": "post", "action": LOGOUT_PATH}
-    assert outline.get("input") == {"type": "hidden", "name": "return_to", "value": LONG.path}
-    assert outline.get("button") == {"type": "submit", "name": "switch", "value": "1"}
+    assert outline.get("button")["type"] == "submit"
 
 
-def test_a_denial_before_any_login_has_no_account_and_no_form() -> None:
+def test_a_denial_before_any_login_has_no_account_and_nothing_to_leave() -> None:
     outline = make_denied(account=None)
 
-    assert not outline.all("form")
-    assert not outline.all("button")
+    assert not {"a", "form", "button"} & {tag for tag, _ in outline.elements}
     assert "account" not in outline.get_text("dl")
 
 
@@ -192,18 +192,30 @@ def test_a_launcher_without_applications_says_so() -> None:
     assert "No application is open to this account." in PageOutline(page.html).get_text("main")
 
 
-LINKED: dict[str, Callable[[str], Page]] = {
-    "provider": lambda url: PAGES.chooser(application_name="", host="", providers=[ProviderChoice("", url)]),
-    "logout of a denial": lambda url: PAGES.denied(
+def test_a_launcher_without_a_session_says_where_a_login_begins() -> None:
+    outline = PageOutline(PAGES.launcher(account=None, applications=[], logout_action=LOGOUT_PATH).html)
+
+    assert "You are not logged in." in outline.get_text("main")
+    assert not outline.all("form")
+
+
+def make_denial(switch_url: str, logout_action: str) -> Page:
+    return PAGES.denied(
         application_name="",
         host="",
         account="",
         sentence="",
         reference="",
         custom_message=None,
-        logout_action=url,
-        return_path="",
-    ),
+        switch_url=switch_url,
+        logout_action=logout_action,
+    )
+
+
+LINKED: dict[str, Callable[[str], Page]] = {
+    "provider": lambda url: PAGES.chooser(application_name="", host="", providers=[ProviderChoice("", url)]),
+    "another account": lambda url: make_denial(url, "/"),
+    "logout of a denial": lambda url: make_denial("/", url),
     "login": lambda url: PAGES.login_needed(application_name="", host="", login_url=url, method=""),
     "new start": lambda url: PAGES.login_failed(title="", sentence="", reference="", start_url=url),
     "start of a loop": lambda url: PAGES.login_loop(cause="", advice="", host="", start_url=url, reference=""),
