@@ -1,5 +1,8 @@
+import asyncio
+import contextlib
 import datetime
 import http.server
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -13,7 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from authd.errors import ProviderLiedError, ProviderUnavailableError
-from authd.idp.http import ProviderHttp
+from authd.idp.http import THREADS, ProviderHttp
 from tests.forge import ec_key
 
 
@@ -154,3 +157,21 @@ async def test_an_address_that_leads_nowhere_is_an_outage(caller: ProviderHttp, 
 async def test_a_mistake_of_ours_is_not_called_an_outage(caller: ProviderHttp) -> None:
     with pytest.raises(ZeroDivisionError):
         await caller.run("key set", lambda call: 1 // 0)
+
+
+async def test_no_thread_waits_for_a_connection_that_is_never_made(plain: Any) -> None:
+    """A firewall that drops packets; here a queue of connections that is full and that nobody empties."""
+    caller = ProviderHttp("corp", deadline_seconds=0.4)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        url = f"http://127.0.0.1:{full.getsockname()[1]}/"
+        calls = (caller.get("key set", url, max_bytes=10) for _ in range(THREADS))
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(result, ProviderUnavailableError)
+            assert result.cause == "timeout"
+        await asyncio.sleep(0.2)
+        assert (await caller.get("key set", url_of(plain), max_bytes=10)).body == b"xx"
+    caller.close()
