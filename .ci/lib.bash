@@ -9,6 +9,7 @@ LOGS=.cache/setup
 export PIP_CACHE_DIR=${PIP_CACHE_DIR:-$PWD/.cache/pip}
 export UV_CACHE_DIR=${UV_CACHE_DIR:-$PWD/.cache/uv}
 export npm_config_cache=${npm_config_cache:-$PWD/.cache/npm}
+export NODE_DISABLE_COMPILE_CACHE=1
 
 die() {
     printf '%s\n' "$@" >&2
