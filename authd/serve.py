@@ -117,7 +117,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         settings: dict[str, Any] = {
             "bind": config.listen,
             "workers": _worker_count(config.workers),
-            "worker_class": "asgi",
+            "worker_class": "authd.serve_worker.PromptWorker",
             "asgi_loop": "uvloop",
             "asgi_lifespan": "on",
             "umask": 0o117,  # the socket is 0660; gunicorn's default is 0777
