@@ -14,6 +14,27 @@ from tests.harness.raw_http import Message, fetch, send_raw
 from tests.harness.standin import StandIn
 
 
+# What stands in a protected location after "set $authd_app NAME;".
+PROTECTED = """
+    include authd/authd-protect.conf;
+    include authd/authd-identity.conf;
+    proxy_pass http://{app};
+"""
+
+
+def render_server(name: str, text: str, *, before: str = "", listen: str = "127.0.0.1:{port}") -> str:
+    """A server with authd's files. `before` stands before the include, where an operator should put nothing."""
+    return f"""
+server {{
+    listen {listen};
+    server_name {name};
+    {before}
+    include authd/authd-server.conf;
+    {text}
+}}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
     """`get` asks nginx; `application` and `authd` remember what reached them."""
@@ -47,9 +68,10 @@ class Site:
 
 @contextlib.contextmanager
 def running_site(directory: Path, http: str, settings: NginxSettings | None = None) -> Iterator[Site]:
-    """Starts all three. In `http`, `{port}` is nginx' port, `{app}` the application's address.
+    """Starts all three. In `http`, `{port}` is nginx' port, `{app}` the application's address, `{directory}` the
+    temporary directory.
 
-    Includes are written as an operator writes them: `include authd/authd-protect.conf;`.
+    `authd-http.conf` is included; the others are written as an operator writes them.
     """
     socket_path = directory / "authd.sock"
     settings = replace(
@@ -58,6 +80,7 @@ def running_site(directory: Path, http: str, settings: NginxSettings | None = No
     write_files(render_settings(settings), directory / "authd")
     with EchoApplication() as application, StandIn(socket_path) as authd:
         port = find_free_port()
-        text = http.replace("{port}", str(port)).replace("{app}", f"127.0.0.1:{application.port}")
+        text = f"include authd/authd-http.conf;\n{http}".replace("{port}", str(port))
+        text = text.replace("{app}", f"127.0.0.1:{application.port}").replace("{directory}", str(directory))
         with running_nginx(directory, text, port=port) as nginx:
             yield Site(port, nginx, application, authd)
