@@ -40,6 +40,7 @@ class Site:
     """`get` asks nginx; `application` and `authd` remember what reached them."""
 
     port: int
+    http2_port: int
     nginx: Nginx
     application: EchoApplication
     authd: StandIn
@@ -68,7 +69,7 @@ class Site:
 
 @contextlib.contextmanager
 def running_site(directory: Path, http: str, settings: NginxSettings | None = None) -> Iterator[Site]:
-    """Starts all three. In `http`, `{port}` is nginx' port, `{app}` the application's address, `{directory}` the
+    """Starts all three. In `http`, `{port}` is nginx' port, `{http2_port}` a second one, `{app}` the application's address, `{directory}` the
     temporary directory.
 
     `authd-http.conf` is included; the others are written as an operator writes them.
@@ -79,8 +80,9 @@ def running_site(directory: Path, http: str, settings: NginxSettings | None = No
     )
     write_files(render_settings(settings), directory / "authd")
     with EchoApplication() as application, StandIn(socket_path) as authd:
-        port = find_free_port()
+        port, http2_port = find_free_port(), find_free_port()
         text = f"include authd/authd-http.conf;\n{http}".replace("{port}", str(port))
+        text = text.replace("{http2_port}", str(http2_port))
         text = text.replace("{app}", f"127.0.0.1:{application.port}").replace("{directory}", str(directory))
         with running_nginx(directory, text, port=port) as nginx:
-            yield Site(port, nginx, application, authd)
+            yield Site(port, http2_port, nginx, application, authd)
