@@ -13,7 +13,6 @@ from tests.harness.nginx import Nginx, find_free_port, running_nginx
 from tests.harness.raw_http import Message, fetch, send_raw
 from tests.harness.standin import StandIn
 
-
 # What stands in a protected location after "set $authd_app NAME;".
 PROTECTED = """
     include authd/authd-protect.conf;

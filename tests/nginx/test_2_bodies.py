@@ -12,9 +12,7 @@ from tests.harness.raw_http import read_message
 
 pytestmark = pytest.mark.nginx
 
-HTTP = render_server(
-    "app.example.com", f"client_max_body_size 0; location / {{ set $authd_app app; {PROTECTED} }}"
-)
+HTTP = render_server("app.example.com", f"client_max_body_size 0; location / {{ set $authd_app app; {PROTECTED} }}")
 _PROMISED_BYTES = 400 * 1024 * 1024
 
 

@@ -141,9 +141,7 @@ def test_2_5_an_intercepted_refusal_of_the_application_is_not_authds(site: Site,
 
 
 @pytest.mark.parametrize("failure", _FAILURES)
-def test_2_7_whatever_a_broken_authd_answers_nobody_gets_in_and_the_page_is_nginx_own(
-    site: Site, failure: str
-) -> None:
+def test_2_7_whatever_a_broken_authd_answers_nobody_gets_in_and_the_page_is_nginx_own(site: Site, failure: str) -> None:
     site.authd.program(check=_FAILURES[failure])
     answer = site.get("app.example.com", "/x", session="good")
     assert site.application.count == 0

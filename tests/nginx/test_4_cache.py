@@ -234,7 +234,9 @@ def test_the_key_holds_every_variable_that_may_decide(site: Site) -> None:
     check = text[text.index("location = /.authd/check") : text.index("location @authd_401")]
     [key] = [line for line in check.splitlines() if "proxy_cache_key" in line]
     told = {line.split()[2].rstrip(";") for line in check.splitlines() if "proxy_set_header" in line}
-    missing = {value for value in told if value.startswith("$") and f"{value}\\n" not in f'{key.rstrip(chr(34) + ";")}\\n'}
+    missing = {
+        value for value in told if value.startswith("$") and f"{value}\\n" not in f"{key.rstrip(chr(34) + ';')}\\n"
+    }
     assert missing == {
         "$authd_listen_secret",
         "$scheme://$host$authd_port$request_uri",

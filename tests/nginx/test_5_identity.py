@@ -153,7 +153,10 @@ def test_5_6_captures_of_the_location_survive(site: Site) -> None:
     ("cookies", "expected"),
     [
         (None, "CF_Authorization=header.payload.signature"),
-        ("theme=dark; CF_Authorization=stale", "CF_Authorization=header.payload.signature; theme=dark; CF_Authorization=stale"),
+        (
+            "theme=dark; CF_Authorization=stale",
+            "CF_Authorization=header.payload.signature; theme=dark; CF_Authorization=stale",
+        ),
     ],
 )
 def test_5_7_the_opt_in_cookie_stands_in_front(site: Site, cookies: str | None, expected: str) -> None:
@@ -213,7 +216,9 @@ ENDPOINT_HEADERS = CHALLENGE_HEADERS - {
 } | {"Content-Type", "Content-Length"}
 EVERYTHING = [
     (name, "visitor")
-    for name in sorted(CHALLENGE_HEADERS | {"X-Forwarded-For", "X-Authd-Secret", "Ssl-Client-Verify", "Te", "Content-Type"})
+    for name in sorted(
+        CHALLENGE_HEADERS | {"X-Forwarded-For", "X-Authd-Secret", "Ssl-Client-Verify", "Te", "Content-Type"}
+    )
     if name not in ("Host", "Cookie", "Content-Length")
 ]
 OWN = {"Host", "X-Authd-App", "X-Authd-Scope", "X-Authd-Session", "X-Authd-Check", "X-Real-Ip", "X-Request-Id"}

@@ -183,8 +183,6 @@ def test_a_dying_worker_is_retried_all_the_same(site: Site, host: str) -> None:
     assert len(site.authd.checks) == 2
 
 
-
-
 def test_an_endpoint_gets_the_visitors_form_and_not_the_operators_body(site: Site) -> None:
     form = b"everywhere=1&x=" + b"y" * 40_000
     headers = [("Content-Type", "application/x-www-form-urlencoded")]

@@ -14,22 +14,22 @@ from tests.harness.raw_http import Reply
 
 pytestmark = pytest.mark.nginx
 
-_NAIVE = f"""
-server {{
-    listen 127.0.0.1:{{port}};
+_NAIVE = """
+server {
+    listen 127.0.0.1:{port};
     server_name naive.example.com;
-    location = /.authd/check {{
+    location = /.authd/check {
         internal;
         proxy_pass http://authd/auth;
         proxy_pass_request_headers off;
         proxy_set_header X-Original-Path $naive_path;
-    }}
-    location / {{
+    }
+    location / {
         set $naive_path $uri;
         auth_request /.authd/check;
-        proxy_pass http://{{app}};
-    }}
-}}
+        proxy_pass http://{app};
+    }
+}
 """
 _MISPLACED = 'if ($uri ~ "^/late/") { break; }'
 HTTP = (
@@ -134,8 +134,12 @@ def test_where_a_rewrite_before_the_include_skips_the_guard_the_path_is_not_name
     assert_nothing_injected(site)
 
 
-@pytest.mark.parametrize(("target", "path"), [("/x%20", None), ("/x%20%20", None), ("/x%20y", "/x y"), ("/x%a0", "/x\xa0")])
-def test_a_space_at_the_end_would_be_lost_on_the_way_and_is_not_named(site: Site, target: str, path: str | None) -> None:
+@pytest.mark.parametrize(
+    ("target", "path"), [("/x%20", None), ("/x%20%20", None), ("/x%20y", "/x y"), ("/x%a0", "/x\xa0")]
+)
+def test_a_space_at_the_end_would_be_lost_on_the_way_and_is_not_named(
+    site: Site, target: str, path: str | None
+) -> None:
     """`/admin%20` must not be decided as `/admin`."""
     site.get("app.example.com", target)
     assert site.authd.checks[0].get("X-Original-Path") == path
