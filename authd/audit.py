@@ -40,9 +40,7 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0]:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(
-            {name: _bounded(value) for name, value in line.items()}, ensure_ascii=True, default=str
-        )
+        return json.dumps({name: _bounded(value) for name, value in line.items()}, ensure_ascii=True, default=str)
 
 
 def _bounded(value: Any) -> Any:

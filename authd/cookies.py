@@ -54,6 +54,4 @@ def render_cookie(name: str, value: str, *, max_age_seconds: int, now: float) ->
 
 def render_expired_cookie(name: str) -> str:
     """Removes a cookie that `render_cookie` wrote, also one that nobody can read any more."""
-    return (
-        f"{name}=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax"
-    )
+    return f"{name}=; Path=/; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Secure; HttpOnly; SameSite=Lax"

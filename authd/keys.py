@@ -109,9 +109,7 @@ def generate_signing_key(
     team_domain: str,
     now: int,
     signs_from: int,
-    generate: Callable[[], RSAPrivateKey] = lambda: generate_private_key(
-        public_exponent=65537, key_size=KEY_BITS
-    ),
+    generate: Callable[[], RSAPrivateKey] = lambda: generate_private_key(public_exponent=65537, key_size=KEY_BITS),
 ) -> SigningKey:
     """Make one key with a self-signed certificate. Its id is the SHA-256 of its public key, 64 hex digits."""
     private_key = generate()
@@ -165,9 +163,7 @@ def parse_keyring(document: bytes) -> Keyring:
     try:
         keys = tuple(_parse_keys(json.loads(document)))
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreDamagedError(
-            f"the keyring in the store cannot be read ({type(error).__name__})"
-        ) from error
+        raise StoreDamagedError(f"the keyring in the store cannot be read ({type(error).__name__})") from error
     if not keys:
         raise StoreDamagedError("the keyring in the store is empty")
     return Keyring(keys)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from authd.attempts import (
     ATTEMPT_SECONDS,
@@ -26,10 +27,9 @@ from authd.attempts import (
     forget_attempt,
     hash_path,
 )
-from authd.config.schema import Config
+from authd.config import Config
 from authd.cookies import find_cookie, render_cookie
 from authd.errors import LoginError, TokenError
-from authd.idp import Provider
 from authd.limits import LoginLimits
 from authd.model import Decision, Facts, Identity, Outcome, Session
 from authd.policy.decide import decide
@@ -81,6 +81,19 @@ class Denied:
     cookies: tuple[str, ...] = ()
 
 
+class Provider(Protocol):
+    """An identity provider, as the login needs it (idp/ has one module a kind). Both raise ProviderError."""
+
+    async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
+        """The address at the provider where the browser logs in."""
+
+    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
+        """Who the provider says this is, from the query of its callback."""
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policies:
     """What a reload replaces: the configuration, its index, and the identity providers by id."""
@@ -88,6 +101,11 @@ class Policies:
     config: Config
     index: PolicyIndex
     providers: Mapping[str, Provider]
+
+    def provider_name(self, provider_id: str) -> str:
+        """What people call a provider."""
+        known = {provider.id: provider.display_name for provider in self.config.identity_providers}
+        return known.get(provider_id, "The identity provider")
 
 
 class Login:
@@ -200,7 +218,9 @@ class Login:
         application = self._policies().index.find_by_aud(find_single(query, "kid") or "")
         return_path = find_return_path(find_single(query, "redirect_url") or "/")
         if return_path is None:
-            raise LoginError("redirect_invalid", 400, "The address to return to is not a path on the application's host.")
+            raise LoginError(
+                "redirect_invalid", 400, "The address to return to is not a path on the application's host."
+            )
         if application is None or not self._policies().index.serves_host(application, unverified_host):
             raise LoginError("application_unknown", 400, "This login link names no application that is known here.")
         host = unverified_host
@@ -217,10 +237,10 @@ class Login:
     async def _ask_provider(
         self, application: Application, return_path: str, meta: Meta, wanted: str | None, client: Client
     ) -> Redirect | Choose:
-        allowed = [self._policies().providers[id_] for id_ in application.allowed_idps]
-        chosen = [provider for provider in allowed if provider.id == wanted or len(allowed) == 1]
-        if not chosen:
-            return self._choices(application, return_path, meta, allowed)
+        allowed = application.allowed_idps
+        chosen = allowed[0] if len(allowed) == 1 else wanted
+        if chosen is None or chosen not in allowed:
+            return self._choices(application, return_path, meta)
         now = int(self._clock())
         # Ids begin with the time, so that the oldest attempts can be told.
         id_ = f"{now:x}{self._new_id(8)}"
@@ -229,7 +249,7 @@ class Login:
             state=f"{id_}.{self._new_id(32)}",
             nonce=self._new_id(32),
             code_verifier=self._new_id(64),
-            provider_id=chosen[0].id,
+            provider_id=chosen,
             application_id=application.id,
             host=meta.host,
             return_path=return_path,
@@ -237,16 +257,17 @@ class Login:
             round=meta.round,
             expires_at=now + ATTEMPT_SECONDS,
         )
-        location = await chosen[0].begin(
-            state=attempt.state, nonce=attempt.nonce, code_verifier=attempt.code_verifier, prompt=meta.prompt
+        location = (
+            await self._policies()
+            .providers[chosen]
+            .begin(state=attempt.state, nonce=attempt.nonce, code_verifier=attempt.code_verifier, prompt=meta.prompt)
         )
         return Redirect(location, tuple(self._attempts.render_attempt(attempt, client.cookie_header)))
 
-    def _choices(
-        self, application: Application, return_path: str, meta: Meta, allowed: list[Provider]
-    ) -> Choose:
+    def _choices(self, application: Application, return_path: str, meta: Meta) -> Choose:
         base = self.login_url(application, meta.host, return_path) + f"&meta={self._attempts.render_meta(meta)}"
-        choices = tuple((provider.name, f"{base}&idp={encode_parameter(provider.id)}") for provider in allowed)
+        name = self._policies().provider_name
+        choices = tuple((name(id_), f"{base}&idp={encode_parameter(id_)}") for id_ in application.allowed_idps)
         return Choose(application, meta.host, choices)
 
     async def finish(self, unverified_query: str, client: Client) -> Redirect | Denied:
@@ -264,9 +285,7 @@ class Login:
         await self._limits.count_address(client.facts.client_ip)
         if not await self._records.spend_state(attempt.state, now=int(self._clock()), expires_at=attempt.expires_at):
             raise _start_again("state_used", "This login was used before.", return_url)
-        identity = await provider.finish(
-            unverified_query, nonce=attempt.nonce, code_verifier=attempt.code_verifier
-        )
+        identity = await provider.finish(unverified_query, nonce=attempt.nonce, code_verifier=attempt.code_verifier)
         await self._limits.count_person(identity.subject)
         session, team_cookie = await self._open_session(identity, client)
         cookies = (team_cookie, *forget_attempt(attempt.id, client.cookie_header))
@@ -287,6 +306,13 @@ class Login:
             return None
         session = await self._sessions.find(verified.session_id) if verified else None
         return session if session and session.identity.provider_id in self._policies().providers else None
+
+    def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
+        """Name and address of every application that this person may open now, from here, and that has an exact host."""
+        facts = replace(client.facts, identity=session.identity)
+        index = self._policies().index
+        admitted = [app for app in index.applications if decide(app, facts).outcome is Outcome.ALLOW]
+        return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
 
     async def _open_session(self, identity: Identity, client: Client) -> tuple[Session, str]:
         """A new session, never an old one continued; another person's session in this browser ends."""

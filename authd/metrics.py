@@ -48,9 +48,7 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemin",
         )
-        self._build = Gauge(
-            "authd_build_info", "Version", ("version",), registry=registry, multiprocess_mode="livemax"
-        )
+        self._build = Gauge("authd_build_info", "Version", ("version",), registry=registry, multiprocess_mode="livemax")
         self._build.labels(version=__version__).set(1)
         self._reload.set(1)
         self._pending: Tally[tuple[str, str, str]] = Tally()

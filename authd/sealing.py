@@ -58,13 +58,9 @@ class Sealer:
             raise SealError(f"a value of kind {kind} was not sealed with a secret that we hold")
         nonce = unverified_sealed[1 + _FINGERPRINT_BYTES : _HEADER_BYTES]
         try:
-            return self._cipher(fingerprint, kind).decrypt(
-                nonce, unverified_sealed[_HEADER_BYTES:], id_.encode()
-            )
+            return self._cipher(fingerprint, kind).decrypt(nonce, unverified_sealed[_HEADER_BYTES:], id_.encode())
         except (InvalidTag, ValueError) as error:
-            raise SealError(
-                f"a sealed value of kind {kind} is forged, damaged or meant for another id"
-            ) from error
+            raise SealError(f"a sealed value of kind {kind} is forged, damaged or meant for another id") from error
 
     def seal_text(self, kind: str, id_: str, plaintext: bytes) -> str:
         """As `seal`, in unpadded base64url: fit for a cookie or a URL."""
@@ -74,9 +70,7 @@ class Sealer:
         """The opposite of `seal_text`. Raises SealError."""
         padding = "=" * (-len(unverified_sealed) % 4)
         try:
-            decoded = base64.b64decode(
-                (unverified_sealed + padding).encode("ascii"), altchars=b"-_", validate=True
-            )
+            decoded = base64.b64decode((unverified_sealed + padding).encode("ascii"), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
             raise SealError(f"a sealed value of kind {kind} is not base64url") from error
         return self.open(kind, id_, decoded)

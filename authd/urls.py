@@ -98,9 +98,7 @@ def readings_of(raw_path: str) -> frozenset[str]:
     """
     texts = {raw_path}
     for _ in range(3):
-        texts |= {
-            unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("latin-1") for text in texts
-        }
+        texts |= {unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("latin-1") for text in texts}
     texts |= {re.split(r"[#?\x00]", text, maxsplit=1)[0] for text in texts}
     texts |= {text.replace("\\", "/") for text in texts}
     texts |= {re.sub(r";[^/]*", "", text) for text in texts}
@@ -131,9 +129,7 @@ def find_return_path(unverified_text: str) -> str | None:
     the WHATWG standard.
     """
     text = quote(unverified_text.encode("latin-1", "replace"), safe="".join(map(chr, range(0x21, 0x7F))))
-    is_path = (
-        _PRINTABLE.match(text) and not text.startswith(("//", "/\\")) and "\\" not in text.partition("?")[0]
-    )
+    is_path = _PRINTABLE.match(text) and not text.startswith(("//", "/\\")) and "\\" not in text.partition("?")[0]
     return text if is_path and len(text) <= MAX_RETURN_PATH_BYTES else None
 
 

@@ -182,9 +182,7 @@ def _parse_public_key(jwk: dict[str, Any]) -> RSAPublicKey | EllipticCurvePublic
 
 def _parse_rsa(jwk: dict[str, Any]) -> RSAPublicKey:
     # Judged before the library sees them: it would compute with whatever size it is given.
-    numbers = RSAPublicNumbers(
-        e=int.from_bytes(_parse_bytes(jwk, "e")), n=int.from_bytes(_parse_bytes(jwk, "n"))
-    )
+    numbers = RSAPublicNumbers(e=int.from_bytes(_parse_bytes(jwk, "e")), n=int.from_bytes(_parse_bytes(jwk, "n")))
     fault = _fault_of_rsa(numbers)
     if fault:
         raise ValueError(fault)

@@ -23,7 +23,7 @@ DEFAULT_CACHE_DIRECTORY = "/var/cache/authd-nginx"
 # Idle connections that nginx keeps to authd; the socket is named twice more (docs/adr/0031).
 KEEPALIVE_CONNECTIONS = 16
 # The only paths under the prefix; nginx answers any other with its own 404.
-APPLICATION_ENDPOINTS = ("authorized", "logout", "get-identity", "certs", "style.css")
+APPLICATION_ENDPOINTS = ("login", "authorized", "logout", "get-identity", "certs", "style.css")
 TEAM_ENDPOINTS = ("callback", "logout", "get-identity", "certs", "style.css")
 # nginx' default bucket of 64 bytes holds keys of 46; its default table is good for some 2,000 keys.
 _LONGEST_DEFAULT_KEY = 40

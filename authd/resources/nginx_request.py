@@ -66,9 +66,9 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
 def parse_client_ip(text: str) -> IPv4Address | IPv6Address:
     """The visitor's address as nginx sees it; an IPv4-mapped one becomes IPv4. Raises MalformedRequestError."""
     try:
-        address = ip_address("127.0.0.1" if text == "unix:" else text)
+        address = ip_address(text)
     except ValueError as error:
-        raise MalformedRequestError("x-real-ip is missing or is no address") from error
+        raise MalformedRequestError(f"x-real-ip is no address: {text[:50]!r}") from error
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 

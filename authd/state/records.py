@@ -20,6 +20,8 @@ from authd.state.base import Store
 SESSION = "session"
 _CODE = "code"
 _STATE = "state"
+_KEY_SET = "key_set"
+KEY_SET_SECONDS = 86400
 _KEYRING = "keyring"
 CODE_LIFETIME_SECONDS = 60
 _NEVER = 2**53
@@ -43,7 +45,15 @@ class HandoverCode:
 class Records:
     """Typed, sealed rows over any `Store`. Raises what the store raises."""
 
-    def __init__(self, store: Store, sealer: Sealer, on_broken: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        *,
+        on_broken: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
         self._store = store
         self._sealer = sealer
         self._on_broken = on_broken
@@ -74,6 +84,21 @@ class Records:
     async def spend_state(self, state: str, *, now: int, expires_at: int) -> bool:
         """Spend the state of an attempt. True for exactly one of all who try."""
         return await self._store.put_if_absent(_STATE, state, b"", now=now, expires_at=expires_at)
+
+    async def find(self, provider_id: str) -> bytes | None:
+        """A provider's key set as a worker of ours left it. See `idp.key_sets.SharedKeySets`."""
+        row = await self._store.find(_KEY_SET, provider_id, now=int(self._clock()))
+        try:
+            return None if row is None else self._sealer.open(_KEY_SET, provider_id, row)
+        except SealError:
+            self._on_broken(_KEY_SET)
+            return None
+
+    async def leave(self, provider_id: str, document: bytes) -> None:
+        """Leave a provider's key set for the other workers. See `idp.key_sets.SharedKeySets`."""
+        sealed = self._sealer.seal(_KEY_SET, provider_id, document)
+        expires_at = int(self._clock()) + KEY_SET_SECONDS
+        await self._store.put(_KEY_SET, provider_id, sealed, expires_at=expires_at)
 
     async def load_keyring(self, *, team_domain: str, now: int) -> Keyring:
         """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be opened:

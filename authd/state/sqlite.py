@@ -202,15 +202,11 @@ def _migrate(path: Path, connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
     connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
     if version > SCHEMA_VERSION:
-        raise StoreDamagedError(
-            f"{path}: written by a newer authd (schema {version}, this one knows {SCHEMA_VERSION})"
-        )
+        raise StoreDamagedError(f"{path}: written by a newer authd (schema {version}, this one knows {SCHEMA_VERSION})")
 
 
 def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
     """A file that is no database or is damaged needs the operator; anything else (locked, disk full) may pass."""
     if type(error) is sqlite3.DatabaseError:
-        return StoreDamagedError(
-            f"{path}: {error}; restore it from a backup, or move it away to log everybody out"
-        )
+        return StoreDamagedError(f"{path}: {error}; restore it from a backup, or move it away to log everybody out")
     return StoreUnavailableError(f"{path}: {error}")

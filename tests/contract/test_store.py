@@ -82,9 +82,7 @@ async def test_ending_removes_the_value_and_leaves_a_tombstone(store: Store) -> 
 
 async def test_tombstones_come_in_order_and_none_is_lost(store: Store) -> None:
     start = await store.cursor()
-    await asyncio.gather(
-        *(store.end("session", str(n), now=NOW, remembered_until=NOW + 100) for n in range(40))
-    )
+    await asyncio.gather(*(store.end("session", str(n), now=NOW, remembered_until=NOW + 100) for n in range(40)))
     found = await store.tombstones_since(start)
     assert sorted(int(tombstone.id) for tombstone in found) == list(range(40))
     assert [tombstone.sequence for tombstone in found] == sorted(tombstone.sequence for tombstone in found)

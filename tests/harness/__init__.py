@@ -1,1 +1,1 @@
-"""Real servers for tests and benchmarks: nginx, an application that echoes, and a stand-in for authd."""
+"""Real servers for tests, benchmarks and the demonstration: nginx, applications, an identity provider."""

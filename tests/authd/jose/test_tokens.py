@@ -82,10 +82,7 @@ def test_the_cap_counts_from_the_first_byte_over_it() -> None:
 
 def test_times_may_be_absent_zero_and_as_late_as_2_to_the_53() -> None:
     claims = {"nbf": 0, "exp": 2**53}
-    assert (
-        parse_unverified_token(forge_token({"alg": "RS256"}, claims, rsa_key("ours"), "RS256")).claims
-        == claims
-    )
+    assert parse_unverified_token(forge_token({"alg": "RS256"}, claims, rsa_key("ours"), "RS256")).claims == claims
 
 
 def test_no_refusal_quotes_the_token() -> None:
