@@ -68,20 +68,27 @@ class Site:
 
 @contextlib.contextmanager
 def running_site(directory: Path, http: str, settings: NginxSettings | None = None) -> Iterator[Site]:
-    """Starts all three. In `http`, `{port}` is nginx' port, `{http2_port}` a second one, `{app}` the application's address, `{directory}` the
-    temporary directory.
+    """Starts all three. `authd-http.conf` is included; the others are written as an operator writes them.
 
-    `authd-http.conf` is included; the others are written as an operator writes them.
+    In `http`, `{port}` and `{http2_port}` are nginx' ports, `{app}` is the application's address and `{directory}`
+    the temporary directory. The settings' unix socket and cache directory are moved there.
     """
-    socket_path = directory / "authd.sock"
-    settings = replace(
-        settings or NginxSettings(), listen=f"unix:{socket_path}", cache_directory=str(directory / "cache")
-    )
-    write_files(render_settings(settings), directory / "authd")
-    with EchoApplication() as application, StandIn(socket_path) as authd:
+    settings = replace(settings or NginxSettings(), cache_directory=str(directory / "cache"))
+    if settings.listen.startswith("unix:"):
+        settings = replace(settings, listen=f"unix:{directory}/authd.sock")
+    write_files(render_settings(settings), directory / "authd", mode=0o600)
+    with EchoApplication() as application, StandIn(_address(settings.listen)) as authd:
         port, http2_port = find_free_port(), find_free_port()
-        text = f"include authd/authd-http.conf;\n{http}".replace("{port}", str(port))
-        text = text.replace("{http2_port}", str(http2_port))
-        text = text.replace("{app}", f"127.0.0.1:{application.port}").replace("{directory}", str(directory))
+        text = f"include authd/authd-http.conf;\n{http}"
+        for name, value in (("port", port), ("http2_port", http2_port), ("directory", directory)):
+            text = text.replace(f"{{{name}}}", str(value))
+        text = text.replace("{app}", f"127.0.0.1:{application.port}")
         with running_nginx(directory, text, port=port) as nginx:
             yield Site(port, http2_port, nginx, application, authd)
+
+
+def _address(listen: str) -> Path | tuple[str, int]:
+    if listen.startswith("unix:"):
+        return Path(listen.removeprefix("unix:"))
+    host, _, port = listen.rpartition(":")
+    return host, int(port)

@@ -86,7 +86,7 @@ def test_7_1_a_host_that_nobody_named_is_closed(site: Site, request_text: str) -
 
 @pytest.mark.parametrize("sni", [None, "evil.com", "unknown.example.com"])
 def test_7_1_so_is_its_tls_handshake(site: Site, default_site: tuple[Site, int, Path], sni: str | None) -> None:
-    with pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME|unrecognized name"):
+    with pytest.raises(ssl.SSLError, match=r"UNRECOGNIZED_NAME|unrecognized name"):
         ask_tls(default_site, sni=sni, host=HOST)
     assert site.authd.count == 0
 
@@ -103,7 +103,7 @@ def test_7_1_a_known_name_in_the_handshake_does_not_open_another_host(
 def test_7_2_two_default_servers_on_one_address_are_refused(tmp_path: Path) -> None:
     """Why it is a file of its own, and Debian's sites-enabled/default has to go."""
     text = default_server("18080", 18443)
-    with pytest.raises(NginxRefusedError, match="a duplicate default server for 127.0.0.1:18080"):
+    with pytest.raises(NginxRefusedError, match=r"a duplicate default server for 127.0.0.1:18080"):
         check_nginx(tmp_path, f"{text} server {{ listen 127.0.0.1:18080 default_server; }}")
 
 

@@ -1,4 +1,7 @@
-"""A host whose own settings would open it, or spoil the login, if authd's locations inherited them (2.6, 2.12, 4.5, C)."""
+"""A host whose own settings would open it, or spoil the login, if authd's locations inherited them.
+
+Findings 2.6, 2.12 and 4.5 of reference/nginx-contract.md, and the surroundings of its section C.
+"""
 
 from __future__ import annotations
 
