@@ -25,6 +25,8 @@ class Certs:
         resp.set_headers({"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"})
         resp.media = self._keyring().render_document(self._clock())
 
+    on_head = on_get
+
 
 class StyleSheet:
     """`<prefix>/style.css`: its address changes with its content, so it may be kept for ever."""
@@ -45,7 +47,8 @@ class StyleSheet:
 
 
 class Health:
-    """`/healthz`: the process answers. `/readyz`: configuration, store and keys are there; never the identity provider."""
+    """`/healthz`: the process answers. `/readyz`: configuration, store and keys are there; never the identity
+    provider."""
 
     def __init__(self, problems: Callable[[], list[str]]) -> None:
         self._problems = problems

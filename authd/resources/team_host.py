@@ -71,7 +71,7 @@ class TeamHost:
             return self._answers.login_failed(resp, error)
         except ProviderError as error:
             self._log(resp, request, error.provider_id, error.cause, str(error))
-            return self._answer_provider_error(resp, error)
+            return self._answer_provider_error(resp, error, self._login.return_url(attempt) if attempt else None)
         if attempt:
             self._log(resp, request, provider_id, "denied" if isinstance(found, Denied) else "success", None)
         if isinstance(found, Denied):
@@ -80,7 +80,7 @@ class TeamHost:
             return self._answers.chooser(resp, found)
         return self._answers.redirect(resp, found.location, found.cookies)
 
-    def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError) -> None:
+    def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError, return_url: str | None) -> None:
         name = self._policies().provider_name(error.provider_id)
         if isinstance(error, ProviderUnavailableError):
             return self._answers.outage(resp, f"{name} does not answer, so nobody can log in with it just now.", name)
@@ -88,7 +88,7 @@ class TeamHost:
             sentence = f"{name} did not confirm who you are; perhaps you cancelled."
         else:
             sentence = f"The answer of {name} could not be trusted, so you were not logged in."
-        return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence))
+        return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence, return_url))
 
     def _log(
         self, resp: falcon.asgi.Response, request: EndpointRequest, idp: str, outcome: str, message: str | None
@@ -118,6 +118,8 @@ class TeamHost:
         session = await self._login.find_team_session(request.client)
         applications = self._login.open_applications(session, request.client) if session else ()
         return self._answers.launcher(resp, session, applications)
+
+    on_head_home = on_get_home
 
     async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Ask first, unless a page of this host sent the person here."""
