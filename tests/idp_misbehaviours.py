@@ -54,7 +54,7 @@ CLAIMS: dict[str, Callable[[Claims], Claims]] = {
     "missing-aud": _without("aud"),
     "aud-list": lambda claims: claims | {"aud": [claims["aud"]]},
     "aud-empty": _with(aud=[]),
-    "aud-mixed": lambda claims: claims | {"aud": [claims["aud"], 1]},
+    "aud-mixed": lambda claims: claims | {"aud": [claims["aud"], 1], "azp": claims["aud"]},
     "aud-object": lambda claims: claims | {"aud": {claims["aud"]: 1}},
     "aud-joined": lambda claims: claims | {"aud": claims["aud"] + " other"},
     "multiple-aud": lambda claims: claims | {"aud": [claims["aud"], "another-client"]},

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -97,12 +98,12 @@ class ProviderKeys:
             newer = await self._find_newer(published)
             if newer is None:
                 raise
-        return _verify(token, newer.keys)
+        claims = _verify(token, newer.keys)
+        # Kept once it has proved to be newer: another worker may have failed to leave its last one.
+        self._published.keep(newer)
+        return claims
 
     async def _find_newer(self, tried: _Published) -> _Published | None:
-        newest = self._published.peek()
-        if newest is not tried:
-            return newest
         if await self._may_refetch(self._provider_id):
             return await self._published.refresh()
         for _ in range(_WAIT_STEPS):
@@ -113,22 +114,18 @@ class ProviderKeys:
         return None
 
     async def _find_from_others(self, tried: _Published) -> _Published | None:
-        if self._published.is_fetching:
-            return await self._published.refresh()
         newest = self._published.peek()
         if newest is not tried:
             return newest
         document = await self._shared.find(self._shared_name)
         if document is None or document == tried.document:
             return None
-        published = self._parse(document)
-        self._published.keep(published)
-        return published
+        return self._parse(document)
 
     async def _fetch_published(self) -> _Published:
         published = self._parse(await self._fetch())
         for sentence in published.keys.skipped:
-            report("provider.key_skipped", self._provider_id, reason=sentence)
+            report("provider.key_skipped", self._provider_id, level=logging.INFO, reason=sentence)
         try:
             await self._shared.leave(self._shared_name, published.document)
         except StoreError as error:

@@ -145,6 +145,15 @@ async def test_an_authority_that_the_system_trusts_is_trusted(
     caller.close()
 
 
+async def test_the_authorities_that_requests_carries_are_not_trusted_beside_the_systems(
+    secure: Any, certificate: Path, caller: ProviderHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("requests.adapters.DEFAULT_CA_BUNDLE_PATH", str(certificate))
+    with pytest.raises(ProviderUnavailableError) as refusal:
+        await caller.get("key set", url_of(secure, "https"), max_bytes=10)
+    assert refusal.value.cause == "tls"
+
+
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/", "http://127.0.0.1:99999/", "http:///", "http://[::1", "ftp://127.0.0.1/"]
 )

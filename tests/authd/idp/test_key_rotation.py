@@ -1,6 +1,7 @@
 """F13 and F14: a rotation fails nobody's login, and nobody can make us fetch again and again."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -204,3 +205,13 @@ async def test_keys_that_were_shared_for_one_issuer_sign_for_no_other(
         with pytest.raises(ProviderLiedError) as lie:
             await log_in(worker)
     assert lie.value.cause == "token_key_unknown"
+
+
+async def test_keys_that_we_cannot_use_are_told_and_do_no_harm(
+    idp: FakeProvider, worker: OidcProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    idp.misbehave = {"jwks-with-unknown-kinds"}
+    with caplog.at_level(logging.INFO, "authd"):
+        await log_in(worker)
+    told = [record.fields["reason"] for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == [f"key {number} is of a kind that we do not know" for number in (1, 2, 3)]
