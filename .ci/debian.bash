@@ -9,6 +9,7 @@ declare -A PACKAGE_OF=(
     [wrk]=wrk
     [gcc]='gcc libc6-dev'
 )
+SERVICES=$LOGS/services-to-disable
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="# written by authd's set-up, which removes it again"
 
@@ -38,8 +39,9 @@ install_debian_packages() {
 require_root() {
     command -v apt-get >/dev/null || die "set-up: this machine has no apt-get. Install by hand what these Debian packages hold: $*"
     if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then return; fi
-    [ -t 0 ] && command -v sudo >/dev/null ||
+    if ! { [ -t 0 ] && command -v sudo >/dev/null; }; then
         die "set-up: these Debian packages are missing, and installing them needs root:" "    apt-get install $*"
+    fi
     sudo true
 }
 
@@ -69,18 +71,17 @@ allow_service_starts() {
 # one knowing that the service is not the machine's own.
 remember_services() {
     if [ $# -eq 0 ]; then return; fi
-    mkdir -p $LOGS
-    printf '%s\n' "$@" >>$LOGS/services-to-disable
+    mkdir -p "$LOGS"
+    printf '%s\n' "$@" >>"$SERVICES"
 }
 
 disable_remembered_services() {
     local service
-    if ! [ -f $LOGS/services-to-disable ]; then return; fi
-    for service in $(sort -u $LOGS/services-to-disable); do
-        command -v "$service" >/dev/null || continue
+    if ! [ -f "$SERVICES" ]; then return; fi
+    while read -r service; do
         if [ -d /run/systemd/system ]; then as_root systemctl --quiet stop "$service"; fi
         step "disable-$service" "service $service, which came with the package, disabled" \
             as_root update-rc.d "$service" disable
-    done
-    rm $LOGS/services-to-disable
+    done < <(sort -u "$SERVICES")
+    rm "$SERVICES"
 }
