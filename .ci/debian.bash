@@ -57,7 +57,7 @@ fetch_packages() {
 # way to say no; a machine that has one already (containers do) keeps it.
 forbid_service_starts() {
     if [ -e $POLICY ] && ! grep -qF "$POLICY_MARK" $POLICY; then return; fi
-    trap allow_service_starts EXIT
+    trap 'allow_service_starts; forget_absent_services' EXIT
     printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" | as_root tee $POLICY >/dev/null
     as_root chmod 755 $POLICY
 }
@@ -73,6 +73,16 @@ remember_services() {
     if [ $# -eq 0 ]; then return; fi
     mkdir -p "$LOGS"
     printf '%s\n' "$@" >>"$SERVICES"
+}
+
+# An installation that failed leaves nothing of ours; what its owner installs later is theirs.
+forget_absent_services() {
+    local service
+    if ! [ -f "$SERVICES" ]; then return; fi
+    while read -r service; do
+        if command -v "$service" >/dev/null; then echo "$service"; fi
+    done <"$SERVICES" >"$SERVICES.kept"
+    mv "$SERVICES.kept" "$SERVICES"
 }
 
 disable_remembered_services() {
