@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from authd.config import parse_config
 from authd.model import Outcome, Reason
-from authd.policy import explain, render_explanation, suppose_facts
+from authd.policy import build_index, explain, render_explanation, suppose_facts
 from tests.authd.policy.samples import create_index
 
 INDEX = create_index(
@@ -106,3 +108,14 @@ def test_facts_are_supposed_from_plain_words() -> None:
 def test_words_that_are_no_facts_are_refused(words: dict[str, str]) -> None:
     with pytest.raises(ValueError):
         suppose_facts(**words)
+
+
+def test_the_explanation_in_the_docs_is_what_is_said() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "policies.md").read_text()
+    first_example = text.split("```yaml\n")[1].partition("```")[0]
+    config = parse_config(
+        "team_domain: auth.example.com\n" + first_example, source="docs", base_dir=Path("/nonexistent")
+    )
+    facts = suppose_facts(ip="192.0.2.9", email="alice@example.com", provider_id="corp")
+    explanation = explain(build_index(config), host="grafana.example.com", path="/d/1", facts=facts)
+    assert render_explanation(explanation) in text
