@@ -14,7 +14,8 @@ from tests.harness.standin import IDENTITY
 pytestmark = pytest.mark.nginx
 
 HTTP = (
-    "proxy_set_header X-From-Http yes;\n"
+    # What some old application once needed; authd-server.conf takes it back for its host.
+    "proxy_set_header X-From-Http yes; underscores_in_headers on; ignore_invalid_headers off;\n"
     + render_server(
         "app.example.com",
         f"""
@@ -126,6 +127,15 @@ def test_5_3_where_nobody_was_asked_nobody_is_named(site: Site, host: str, targe
     assert site.authd.count == 0
 
 
+def test_5_3_a_trailer_forges_nothing(site: Site) -> None:
+    head = "POST /x HTTP/1.1\r\nHost: app.example.com\r\nCookie: CF_AUTHORIZATION=good\r\nTE: trailers\r\n"
+    head += "Trailer: X-Authd-User\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    answer = site.send(f"{head}1\r\nx\r\n0\r\nX-Authd-User: forged\r\n\r\n".encode())
+    assert answer is not None
+    assert identity(parse_echo(answer)) == dict(IDENTITY)
+    assert site.application.last.body == b"x"
+
+
 @pytest.mark.parametrize("named", NAMES)
 def test_5_3_connection_cannot_take_a_header_away(site: Site, named: str) -> None:
     assert identity(reached(site, "/x", headers=[("Connection", f"close, {named}")])) == dict(IDENTITY)
@@ -156,6 +166,19 @@ def test_5_4_a_websocket_is_opened_and_carries_data(site: Site) -> None:
         assert stream.read(5) == b"hello"
     assert identity(site.application.last) == dict(IDENTITY)
     assert site.application.last.get("Connection") == "upgrade"
+
+
+@pytest.mark.parametrize("token", ["websocket", "WebSocket", "WEBSOCKET"])
+def test_5_4_the_name_is_read_without_regard_to_case(site: Site, token: str) -> None:
+    assert site.get("app.example.com", "/x", session="good", headers=[("Upgrade", token)]).status == 101
+
+
+@pytest.mark.parametrize("token", ["h2c", "h2c, websocket", "websocket, h2c", "HTTP/2.0", "TLS/1.0", "tcp"])
+def test_5_4_nothing_but_a_websocket_is_upgraded(site: Site, token: str) -> None:
+    """With `Upgrade: h2c` an application would open a tunnel in which nobody is asked."""
+    headers = [("Upgrade", token), ("Connection", "Upgrade, HTTP2-Settings"), ("HTTP2-Settings", "AAMAAABk")]
+    request = reached(site, "/x", headers=headers)
+    assert (request.get("Upgrade"), request.get("Connection")) == (None, None)
 
 
 def test_5_4_a_websocket_of_a_stranger_reaches_the_challenge_only(site: Site) -> None:
