@@ -58,7 +58,6 @@ def files(module_site: Site) -> None:
     page.write_text('<!--# include virtual="/x" -->')
 
 
-
 def test_a_rewrite_to_an_unprotected_location_is_open(site: Site) -> None:
     assert site.get("app.example.com", "/hole/x").status == 200
     assert site.authd.count == 0
