@@ -54,10 +54,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Send the browser on, with these cookies."""
+    """Send the browser on, with these cookies. `session` is the one that is handed over, if any."""
 
     location: str
     cookies: tuple[str, ...] = ()
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +361,9 @@ class Login:
         await self._records.add_code(code_id, code, now=int(self._clock()))
         prefix = self._policies().config.path_prefix
         state = self._attempts.render_path(return_path, began.host)
-        return Redirect(f"{self._origin(began.host)}{prefix}/authorized?nonce={code_id}&state={state}", cookies)
+        return Redirect(
+            f"{self._origin(began.host)}{prefix}/authorized?nonce={code_id}&state={state}", cookies, session
+        )
 
     def return_url(self, attempt: Attempt) -> str:
         """The page that an attempt is to end on; going there starts again."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import falcon
 import falcon.asgi
 
+from authd.attempts import Attempt
 from authd.audit import log_event
 from authd.errors import LoginError, ProviderError, ProviderRefusedError, ProviderUnavailableError
 from authd.login import Choose, Denied, Login, Policies, Redirect
@@ -63,21 +64,19 @@ class TeamHost:
         self, resp: falcon.asgi.Response, request: EndpointRequest, step: Callable[[], Awaitable[Next]]
     ) -> None:
         attempt = self._login.find_attempt(request.query, request.client)
-        provider_id = attempt.provider_id if attempt else ""
         try:
             found = await step()
         except LoginError as error:
-            self._log(resp, request, provider_id, error.code, str(error))
+            self._log_failure(resp, request, attempt.provider_id if attempt else None, error.code, str(error))
             return self._answers.login_failed(resp, error)
         except ProviderError as error:
-            self._log(resp, request, error.provider_id, error.cause, str(error))
+            self._log_failure(resp, request, error.provider_id, error.cause, str(error))
             return self._answer_provider_error(resp, error, self._login.return_url(attempt) if attempt else None)
-        if attempt:
-            self._log(resp, request, provider_id, "denied" if isinstance(found, Denied) else "success", None)
-        if isinstance(found, Denied):
-            return self._answers.denied_after_login(resp, found)
         if isinstance(found, Choose):
             return self._answers.chooser(resp, found)
+        self._log_success(resp, request, attempt, found)
+        if isinstance(found, Denied):
+            return self._answers.denied_after_login(resp, found)
         return self._answers.redirect(resp, found.location, found.cookies)
 
     def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError, return_url: str | None) -> None:
@@ -90,17 +89,35 @@ class TeamHost:
             sentence = f"The answer of {name} could not be trusted, so you were not logged in."
         return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence, return_url))
 
-    def _log(
-        self, resp: falcon.asgi.Response, request: EndpointRequest, idp: str, outcome: str, message: str | None
+    def _log_failure(
+        self, resp: falcon.asgi.Response, request: EndpointRequest, idp: str | None, reason: str, message: str
     ) -> None:
-        succeeded = outcome in ("success", "denied")
-        self._metrics.count_login(idp, outcome if succeeded else "failed")
+        self._metrics.count_login(idp or "", "failed")
         log_event(
-            f"login.{outcome}" if succeeded else "login.failed",
-            level="info" if succeeded else "warning",
-            idp=idp or None,
-            reason=None if succeeded else outcome,
+            "login.failed",
+            level="warning",
+            idp=idp,
+            reason=reason,
             message=message,
+            ip=str(request.client.facts.client_ip),
+            request_id=resp.context.reference,
+        )
+
+    def _log_success(
+        self, resp: falcon.asgi.Response, request: EndpointRequest, attempt: Attempt | None, found: Redirect | Denied
+    ) -> None:
+        """A person came back from the provider. Being handed over by a session that lived already is no login."""
+        if attempt is None or found.session is None:
+            return
+        outcome = "denied" if isinstance(found, Denied) else "success"
+        self._metrics.count_login(attempt.provider_id, outcome)
+        log_event(
+            f"login.{outcome}",
+            idp=attempt.provider_id,
+            app=attempt.application_id,
+            host=attempt.host,
+            email=found.session.identity.email,
+            session=found.session.id[:6],
             ip=str(request.client.facts.client_ip),
             request_id=resp.context.reference,
         )
