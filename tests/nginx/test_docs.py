@@ -30,7 +30,10 @@ HTTP = (
     location /early-page/ {{ error_page 500 =200 /maintenance; {_NAMED} }}
     location = /maintenance {{ return 200 "back soon"; }}
     location @mine {{ return 200 "mine"; }}
-    location /nested/ {{ {_NAMED} location /nested/inner/ {{ include authd/authd-identity.conf; proxy_pass http://{{app}}; }} }}
+    location /nested/ {{
+        {_NAMED}
+        location /nested/inner/ {{ include authd/authd-identity.conf; proxy_pass http://{{app}}; }}
+    }}
 """,
     )
     + render_server(
