@@ -21,7 +21,7 @@ from authd.access import Access
 from authd.attempts import Attempts
 from authd.audit import DecisionLog, log_event
 from authd.config import Config, IdentityProviderConfig
-from authd.errors import SecretError, StoreError, StoreUnavailableError
+from authd.errors import ConfigError, SecretError, StoreError, StoreUnavailableError
 from authd.idp import create_provider
 from authd.keys import Keyring
 from authd.limits import LoginLimits
@@ -72,6 +72,8 @@ class Worker:
         self.store = store
         self.metrics = Metrics()
         self._new_config = new_config
+        self._next_upkeep = clock() + _UPKEEP_SECONDS
+        self._store_is_up = False
         self._keyring: Keyring | None = None
         self.records = records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._policies = Policies(config, build_index(config), {})
@@ -126,6 +128,7 @@ class Worker:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
         await self.sessions.start()
         await self.upkeep()
+        self._store_is_up = True
 
     async def upkeep(self) -> None:
         """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError."""
@@ -135,28 +138,33 @@ class Worker:
         await self.store.sweep(now=now)
 
     async def run(self) -> None:
-        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
-        ends."""
-        next_upkeep = self.clock() + _UPKEEP_SECONDS
-        was_up = self._keyring is not None
+        """Follow revocations, new configurations and keys until cancelled."""
         while True:
-            self._take_new_config()
             try:
-                if self._keyring is None:
-                    await self.start()
-                await self.sessions.poll()
-                if self.clock() >= next_upkeep:
-                    next_upkeep = self.clock() + _UPKEEP_SECONDS
-                    await self.upkeep()
-                is_up, problem = True, ""
-            except StoreError as error:
-                is_up, problem = False, str(error)
-            if is_up != was_up:
-                log_event("store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem)
-            was_up = is_up
-            self.metrics.set_store_up(is_up)
-            self.metrics.flush()
+                await self._tend()
+            except Exception:  # noqa: BLE001 (the reason stands below)
+                # A bug or a full disk must not end this loop: nobody would hear of a revocation any more.
+                log_event("error.unhandled", level="error", exc_info=True, path="upkeep")
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _tend(self) -> None:
+        """One round of `run`. An outage is logged when it begins and when it ends."""
+        self._take_new_config()
+        try:
+            if self._keyring is None:
+                await self.start()
+            await self.sessions.poll()
+            if self.clock() >= self._next_upkeep:
+                self._next_upkeep = self.clock() + _UPKEEP_SECONDS
+                await self.upkeep()
+            is_up, problem = True, ""
+        except StoreError as error:
+            is_up, problem = False, str(error)
+        if is_up != self._store_is_up:
+            log_event("store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem)
+        self._store_is_up = is_up
+        self.metrics.set_store_up(is_up)
+        self.metrics.flush()
 
     def close(self) -> None:
         """Let go of the providers' connections; the store is its opener's to close."""
@@ -164,29 +172,35 @@ class Worker:
             provider.close()
 
     def _take_new_config(self) -> None:
-        config = self._new_config()
-        if config is not None:
-            self._policies = self._with_providers(config)
-            log_event("config.loaded", applications=len(config.applications))
+        """Take what was loaded meanwhile. What cannot be used whole (a provider's secret is missing) changes nothing."""
+        try:
+            config = self._new_config()
+            if config is not None:
+                self._policies = self._with_providers(config)
+                log_event("config.loaded", applications=len(config.applications))
+        except (ConfigError, SecretError) as error:
+            log_event("config.refused", level="error", message=str(error))
 
     def _with_providers(self, config: Config) -> Policies:
-        """Providers whose settings did not change keep their keys and connections."""
-        old, unchanged = self._policies, {}
-        known = {provider.id: provider for provider in old.config.identity_providers}
-        for id_, provider in old.providers.items():
-            if known[id_] in config.identity_providers:
-                unchanged[id_] = provider
-            else:
-                provider.close()
+        """Providers whose settings did not change keep keys and connections. Raises SecretError; then none is closed."""
+        old = self._policies
+        unchanged = {
+            provider.id: old.providers[provider.id]
+            for provider in old.config.identity_providers
+            if provider.id in old.providers and provider in config.identity_providers
+        }
         providers = {
             each.id: unchanged.get(each.id) or self._create(config, each) for each in config.identity_providers
         }
+        for id_, provider in old.providers.items():
+            if id_ not in unchanged:
+                provider.close()
         return Policies(config, build_index(config), providers)
 
     def _create(self, config: Config, provider: IdentityProviderConfig) -> Provider:
         return create_provider(
             provider,
-            client_secret=_load_client_secret(provider),
+            client_secret=load_client_secret(provider),
             redirect_uri=f"https://{config.team_domain}{config.path_prefix}/callback",
             clock=self.clock,
             may_refetch=self._may_refetch,
@@ -208,7 +222,7 @@ class Worker:
         return limits.per_address, limits.per_person, limits.window_seconds
 
 
-def _load_client_secret(provider: IdentityProviderConfig) -> str | None:
+def load_client_secret(provider: IdentityProviderConfig) -> str | None:
     """The client secret from its file or variable; None for a public client. Raises SecretError, without the secret."""
     name = provider.client_secret_env
     if name is not None:

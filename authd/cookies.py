@@ -17,8 +17,8 @@ MAX_VALUES = 4
 def _pairs(header: str) -> Iterator[tuple[str, str]]:
     """Name and raw value of each cookie, cut where browsers join them. Space and tab around them are dropped.
 
-    Never at a comma, though nginx cuts there: a neighbour's host can set `x=1,__Host-authd_team=...` for the whole domain,
-    and the browser, which sees one cookie `x`, would not refuse it.
+    Never at a comma, though nginx cuts there: a neighbour's host can set `x=1,__Host-authd_team=...` for the whole
+    domain, and the browser, which sees one cookie `x`, would not refuse it.
     """
     for part in header.split(";"):
         name, separator, value = part.partition("=")

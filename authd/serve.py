@@ -25,10 +25,10 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from authd import __version__
-from authd.app import App, Worker, create_app, load_listener_secret
+from authd.app import App, Worker, create_app, load_client_secret, load_listener_secret
 from authd.audit import configure_logging, log_event
 from authd.config import Config, load_config, parse_config
-from authd.errors import ConfigError
+from authd.errors import ConfigError, SecretError
 from authd.sealing import Sealer, load_sealer
 from authd.state import open_store
 from authd.state.records import Records
@@ -162,6 +162,10 @@ class Server(BaseApplication):  # type: ignore[misc]
         try:
             text = self._path.read_text("utf-8")
             config = self._parse(text)
+            for provider in config.identity_providers:
+                load_client_secret(provider)  # the workers will need it
+        except SecretError as error:
+            return log_event("config.refused", level="error", message=str(error))
         except (OSError, UnicodeDecodeError) as error:
             return log_event("config.refused", level="error", message=f"{self._path}: {error}")
         except ConfigError as error:

@@ -56,6 +56,10 @@ class CheckResource:
         )
         self._log(verdict, _log_fields(verdict, request, req))
 
+    async def on_options(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Refused like every method but GET: falcon's own answer to OPTIONS is a 200."""
+        raise falcon.HTTPMethodNotAllowed(["GET"])
+
     def _answer(self, resp: falcon.asgi.Response, verdict: Verdict) -> None:
         outcome = verdict.decision.outcome
         if outcome is Outcome.ALLOW or outcome is Outcome.BYPASS:

@@ -148,9 +148,7 @@ class Edge:
 
     def claims(self, session: Session, application_id: str = "grafana", **changes: Any) -> dict[str, Any]:
         """What that token says, to be signed by `tests.forge`; a change to `...` removes a claim."""
-        claims = self.worker.tokens._claims(
-            session, "app", self.application(application_id).aud, int(self.now) + 28800
-        )
+        claims = self.worker.tokens._claims(session, "app", self.application(application_id).aud, int(self.now) + 28800)
         return {name: value for name, value in (claims | changes).items() if value is not ...}
 
     def organisation_token(self, session: Session) -> str:
