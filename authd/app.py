@@ -21,7 +21,7 @@ from authd.access import Access
 from authd.attempts import Attempts
 from authd.audit import DecisionLog, log_event
 from authd.config import Config, IdentityProviderConfig
-from authd.errors import ConfigError, SecretError, StoreError, StoreUnavailableError
+from authd.errors import AuthdError, SecretError, StoreError, StoreUnavailableError
 from authd.idp import create_provider
 from authd.keys import Keyring
 from authd.limits import LoginLimits
@@ -47,6 +47,8 @@ App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
 _ALPHABET = string.ascii_letters + string.digits
 _REFETCH_SECONDS = 30
 _UPKEEP_SECONDS = 60
+# A sweep removes a bounded number of rows, so that it holds no lock for long.
+_MOST_SWEEPS = 50
 
 
 def new_id(length: int) -> str:
@@ -72,8 +74,8 @@ class Worker:
         self.store = store
         self.metrics = Metrics()
         self._new_config = new_config
-        self._next_upkeep = clock() + _UPKEEP_SECONDS
-        self._store_is_up = False
+        self._monotonic = monotonic
+        self._next_upkeep = monotonic() + _UPKEEP_SECONDS
         self._keyring: Keyring | None = None
         self.records = records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._policies = Policies(config, build_index(config), {})
@@ -128,43 +130,48 @@ class Worker:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
         await self.sessions.start()
         await self.upkeep()
-        self._store_is_up = True
 
     async def upkeep(self) -> None:
         """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError."""
         now = int(self.clock())
         self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
         self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
-        await self.store.sweep(now=now)
+        for _ in range(_MOST_SWEEPS):
+            if not await self.store.sweep(now=now):
+                break
 
     async def run(self) -> None:
-        """Follow revocations, new configurations and keys until cancelled."""
+        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
+        ends."""
+        was_up = self._keyring is not None
         while True:
             try:
-                await self._tend()
-            except Exception:  # noqa: BLE001 (the reason stands below)
-                # A bug or a full disk must not end this loop: nobody would hear of a revocation any more.
-                log_event("error.unhandled", level="error", exc_info=True, path="upkeep")
+                self._take_new_config()
+                problem = await self._follow_store()
+                is_up = problem is None
+                if is_up != was_up:
+                    log_event(
+                        "store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem
+                    )
+                was_up = is_up
+                self.metrics.set_store_up(is_up)
+                self.metrics.flush()
+            except Exception as error:  # noqa: BLE001 - a loop that died would miss every revocation from then on
+                log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _tend(self) -> None:
-        """One round of `run`. An outage is logged when it begins and when it ends."""
-        self._take_new_config()
+    async def _follow_store(self) -> str | None:
+        """One round with the store; what went wrong, or None."""
         try:
             if self._keyring is None:
                 await self.start()
             await self.sessions.poll()
-            if self.clock() >= self._next_upkeep:
-                self._next_upkeep = self.clock() + _UPKEEP_SECONDS
+            if self._monotonic() >= self._next_upkeep:
+                self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
                 await self.upkeep()
-            is_up, problem = True, ""
         except StoreError as error:
-            is_up, problem = False, str(error)
-        if is_up != self._store_is_up:
-            log_event("store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem)
-        self._store_is_up = is_up
-        self.metrics.set_store_up(is_up)
-        self.metrics.flush()
+            return str(error)
+        return None
 
     def close(self) -> None:
         """Let go of the providers' connections; the store is its opener's to close."""
@@ -172,17 +179,19 @@ class Worker:
             provider.close()
 
     def _take_new_config(self) -> None:
-        """Take what was loaded meanwhile. What cannot be used whole (a provider's secret is missing) changes nothing."""
         try:
             config = self._new_config()
             if config is not None:
                 self._policies = self._with_providers(config)
                 log_event("config.loaded", applications=len(config.applications))
-        except (ConfigError, SecretError) as error:
+                self.metrics.set_reload_successful(True)
+        except AuthdError as error:
+            # The master has validated it; a secret may have gone since. The running configuration stays.
+            self.metrics.set_reload_successful(False)
             log_event("config.refused", level="error", message=str(error))
 
     def _with_providers(self, config: Config) -> Policies:
-        """Providers whose settings did not change keep keys and connections. Raises SecretError; then none is closed."""
+        """Providers whose settings did not change keep their keys. Raises SecretError, and closes none then."""
         old = self._policies
         unchanged = {
             provider.id: old.providers[provider.id]

@@ -15,10 +15,10 @@ MAX_VALUES = 4
 
 
 def _pairs(header: str) -> Iterator[tuple[str, str]]:
-    """Name and raw value of each cookie, cut where browsers join them. Space and tab around them are dropped.
+    """Name and raw value of each cookie. Space and tab around them are dropped.
 
-    Never at a comma, though nginx cuts there: a neighbour's host can set `x=1,__Host-authd_team=...` for the whole
-    domain, and the browser, which sees one cookie `x`, would not refuse it.
+    Parted at ";" alone, though nginx parts at "," too: a host beside ours may set `x=1,__Host-authd_team=...` for their
+    common parent, and a `__Host-` name must not be smuggled in within the value of another cookie.
     """
     for part in header.split(";"):
         name, separator, value = part.partition("=")
