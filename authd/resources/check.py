@@ -3,6 +3,7 @@ question."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -113,7 +114,9 @@ def render_identity_headers(identity: Identity) -> dict[str, str]:
 
 
 def _encode_header(text: str) -> str:
-    return quote(text.encode("utf-8", "replace"), safe=_HEADER_SAFE)
+    encoded = quote(text.encode("utf-8", "replace"), safe=_HEADER_SAFE)
+    # Applications trim what stands between two commas: " admins" must not arrive as "admins".
+    return re.sub(r"\A | \Z", "%20", encoded)
 
 
 def _log_fields(

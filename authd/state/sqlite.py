@@ -164,7 +164,7 @@ class SqliteStore:
 
 
 def _first(row: tuple[object, ...] | None) -> bytes | None:
-    """The value. SQLite keeps any type in any column: what is no blob is not ours and opens as an empty one does: never."""
+    """The value. SQLite keeps any type in any column: what is no blob is not ours, and opens never."""
     if row is None:
         return None
     return row[0] if isinstance(row[0], bytes) else b""
