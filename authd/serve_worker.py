@@ -1,8 +1,8 @@
 """gunicorn's ASGI worker, with an end that does not wait for nobody.
 
-gunicorn waits until every connection is closed, up to `graceful_timeout`. nginx keeps its connections open for the next
-request, so each stop took those 10 s, in which nobody could log in. Here a worker that was told to stop ends as soon as
-no request is under way.
+gunicorn waits until every connection is closed, up to `graceful_timeout`. nginx keeps its connections open for the
+next request, so each stop took those 10 s, in which nobody could log in. Here a worker that was told to stop ends as
+soon as no request is under way.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ class RequestCounter:
 class PromptWorker(ASGIWorker):  # type: ignore[misc]
     """See the module."""
 
+    asgi: Any
+
     def load_wsgi(self) -> None:
         """Load the application and count its requests."""
-        application: _Asgi = self.app.wsgi()
-        self.requests = self.asgi = RequestCounter(application)
+        super().load_wsgi()
+        self.requests = self.asgi = RequestCounter(self.asgi)
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: what is under way is finished (within `graceful_timeout`), idle connections are not waited for."""
