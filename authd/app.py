@@ -274,10 +274,13 @@ class _Lifespan:
         await self._worker.store.close()
 
 
-def create_app(worker: Worker, *, listener_secret: str | None = None) -> App:
-    """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them."""
+def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> App:
+    """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them.
+
+    `pages` are those of the configuration's prefix, if they are there already: they take a while to compile.
+    """
     config = worker.policies().config
-    pages = Pages(config.path_prefix)
+    pages = pages or Pages(config.path_prefix)
     answers = Answers(pages, path_prefix=config.path_prefix, origin_of=worker.public_origin)
     middleware: list[Any] = [RefuseByDefault(), _Lifespan(worker)]
     if listener_secret:

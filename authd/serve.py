@@ -29,6 +29,7 @@ from authd.audit import configure_logging, log_event
 from authd.config import Config, load_config, parse_config
 from authd.errors import ConfigError, SecretError
 from authd.metrics import Metrics
+from authd.resources.pages import Pages
 from authd.sealing import Sealer, load_sealer
 from authd.state import open_store
 from authd.state.records import Records
@@ -110,6 +111,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._sealer = load_sealer(config.secret_file)
         self._listener_secret = load_listener_secret(config.listen_secret_file)
         self._metrics = Metrics()
+        # Before there are workers, so that one that takes a dead one's place has them at once.
+        self._pages = Pages(config.path_prefix)
         super().__init__()
 
     def load_config(self) -> None:
@@ -152,7 +155,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             sealer=self._sealer,
             new_config=self._find_new_config,
         )
-        return create_app(worker, listener_secret=self._listener_secret)
+        return create_app(worker, listener_secret=self._listener_secret, pages=self._pages)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""

@@ -80,13 +80,15 @@ class Browser:
         body = urlencode(form).encode() if form is not None else b""
         if form is not None:
             sent.append(("Content-Type", "application/x-www-form-urlencoded"))
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        for name, value in [*sent, *([("Content-Length", str(len(body)))] if body else [])]:
-            connection.putheader(name, value)
-        connection.endheaders(body or None)
-        response = connection.getresponse()
-        answer = Answer(url, response.status, tuple(response.getheaders()), response.read())
-        connection.close()
+        try:
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            for name, value in [*sent, *([("Content-Length", str(len(body)))] if body else [])]:
+                connection.putheader(name, value)
+            connection.endheaders(body or None)
+            response = connection.getresponse()
+            answer = Answer(url, response.status, tuple(response.getheaders()), response.read())
+        finally:
+            connection.close()
         self._keep_cookies(parts.hostname or "", answer)
         self.history.append(answer)
         return answer

@@ -63,6 +63,7 @@ class Stack:
     provider: IdentityProvider
     application: EchoApplication
     config: dict[str, Any]
+    program: Sequence[str] = ("authd.cli", "serve")
     authd: subprocess.Popen[bytes] | None = field(default=None)
 
     def url(self, host: str, path: str = "/") -> str:
@@ -95,7 +96,7 @@ class Stack:
     def start_authd(self) -> None:
         """Start `authd serve` and wait until it is ready."""
         log = (self.directory / "authd.log").open("ab")
-        command = [sys.executable, "-m", "authd.cli", "serve", "--config", str(self.directory / "authd.yml")]
+        command = [sys.executable, "-m", *self.program, "--config", str(self.directory / "authd.yml")]
         self.authd = subprocess.Popen(command, stderr=log, stdout=log)
         log.close()
         deadline = time.monotonic() + _START_SECONDS
@@ -171,8 +172,12 @@ def start_stack(
     settings: dict[str, Any] | None = None,
     locations: dict[str, str] | None = None,
     provider_settings: dict[str, Any] | None = None,
+    program: Sequence[str] = ("authd.cli", "serve"),
 ) -> Iterator[Stack]:
-    """Run everything. `locations` maps a host to nginx locations of its own instead of one `location /`."""
+    """Run everything. `locations` maps a host to nginx locations of its own instead of one `location /`.
+
+    `program` is the module that is run as authd, with its first arguments.
+    """
     port = find_free_port()
     client = {
         "client_id": "authd",
@@ -189,7 +194,7 @@ def start_stack(
         ensure_certificates(directory, [TEAM, *hosts])
         text = _render_http(directory, port, application.port, applications, locations or {})
         nginx = cleanup.enter_context(running_nginx(directory, text, port=port))
-        stack = Stack(directory, port, nginx, provider, application, config)
+        stack = Stack(directory, port, nginx, provider, application, config, program)
         cleanup.callback(stack.stop_authd)
         stack.start_authd()
         yield stack
