@@ -98,7 +98,7 @@ class Stack:
         self.authd = subprocess.Popen(command, stderr=log, stdout=log)
         log.close()
         deadline = time.monotonic() + _START_SECONDS
-        while self.ask_authd("/readyz") != 200:
+        while self.ask_authd("/readyz", self.listener_headers) != 200:
             assert self.authd.poll() is None, f"authd ended:\n{self.log_text[-3000:]}"
             assert time.monotonic() < deadline, f"authd is not ready:\n{self.log_text[-3000:]}"
             time.sleep(0.05)
@@ -121,16 +121,24 @@ class Stack:
         assert self.authd is not None
         self.authd.send_signal(signal.SIGHUP)
 
+    @property
+    def listener_headers(self) -> list[tuple[str, str]]:
+        """What nginx sends to a TCP listener to prove itself; nothing on a unix socket."""
+        name = self.config.get("listen_secret_file")
+        return [("X-Authd-Secret", (self.directory / name).read_text().strip())] if name else []
+
     def ask_authd(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> int:
         """Ask authd itself, past nginx. 0 if it does not answer."""
         return self.fetch_authd(path, headers)[0]
 
     def fetch_authd(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
         """Status and body of authd's own answer; (0, b"") without one."""
-        connection = http.client.HTTPConnection("authd", timeout=5)
-        connection.sock = socket.socket(socket.AF_UNIX)
+        kind, _, rest = self.config["listen"].partition(":")
+        connection = http.client.HTTPConnection("127.0.0.1", 0 if kind == "unix" else int(rest), timeout=5)
         try:
-            connection.sock.connect(str(self.directory / "authd.sock"))
+            if kind == "unix":
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.connect(rest)
             connection.putrequest("GET", path)
             for name, value in headers:
                 connection.putheader(name, value)
@@ -187,9 +195,12 @@ def start_stack(
         _render_nginx(directory)
         ensure_certificates(directory, [TEAM, *hosts])
         text = _render_http(directory, port, application.port, applications, locations or {})
+        started: list[Stack] = []
+        # After nginx: while that keeps connections open, authd waits for them to come to an end.
+        cleanup.callback(lambda: [stack.stop_authd() for stack in started])
         nginx = cleanup.enter_context(running_nginx(directory, text, port=port))
         stack = Stack(directory, port, nginx, provider, application, config)
-        cleanup.callback(stack.stop_authd)
+        started.append(stack)
         stack.start_authd()
         yield stack
 
