@@ -31,8 +31,8 @@ MAX_REMEMBERED_TOKENS = 20_000
 class CheckRequest:
     """What nginx says about the request (design 2). All of it comes from the snippet, none from the visitor's headers.
 
-    `path` is the one that nginx decoded and cleaned, None if the snippet sent none; `nginx_session` is nginx' own reading of
-    the session cookie, the one that stands in the cache key.
+    `path` is the one that nginx decoded and cleaned, None if the snippet sent none; `nginx_session` is nginx' own
+    reading of the session cookie, the one that stands in the cache key.
     """
 
     claimed_application: str
@@ -61,7 +61,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Credential:
-    """Who asks. Without a session, `reason` says why not; `is_keyed` if nothing but what is in nginx' cache key was used."""
+    """Who asks. Without a session, `reason` says why not; `is_keyed` if nothing but what is in nginx' cache key was
+    used."""
 
     session: Session | None
     token: str | None
@@ -101,8 +102,9 @@ class Access:
         if request.is_preflight and application.options_preflight_bypass:
             return Verdict(Decision(Outcome.BYPASS, Reason.PREFLIGHT_BYPASS, application.id), application)
         anonymous = decide(application, Facts(request.client_ip, None))
-        if anonymous.outcome is Outcome.BYPASS:
-            # Bypass comes before any credential: a broken token or store must not close what is open to all.
+        if anonymous.outcome is Outcome.BYPASS or anonymous.outcome is Outcome.ALLOW:
+            # Both come before any credential (an anonymous ALLOW is a policy for machines that its rules alone admit):
+            # a broken token or store must not close what is open without a login.
             return Verdict(anonymous, application, cacheable_until=self._cacheable_until(index, request, None))
         credential = await self._find_credential(request, application)
         if credential.reason is Reason.CONFLICTING_SESSIONS:
@@ -143,7 +145,8 @@ class Access:
         return _Credential(session, text, verified, Reason.POLICY_ALLOW, is_keyed)
 
     def _verify_token(self, text: str, audience: str) -> VerifiedToken:
-        """Verify, or remember having verified these very bytes for this audience; time and key are looked at every time."""
+        """Verify, or remember having verified these very bytes for this audience; time and key are looked at every
+        time."""
         verified = self._verified.get((audience, text))
         if verified is None or not self._tokens.still_verifies(verified):
             verified = self._tokens.verify_application_token(text, audience)
@@ -156,7 +159,8 @@ class Access:
         return verified
 
     def _cacheable_until(self, index: PolicyIndex, request: CheckRequest, credential: _Credential | None) -> int:
-        """Until when nginx may give this answer again: as an absolute time, since plain seconds live up to one longer."""
+        """Until when nginx may give this answer again: as an absolute time, since plain seconds live up to one
+        longer."""
         if not self._decision_cache_seconds:
             return 0
         host = request.url.host
@@ -175,9 +179,9 @@ class Access:
 def locate(index: PolicyIndex, request: CheckRequest) -> Application | Decision:
     """The application of the request, or the refusal.
 
-    The name that the location gives is a claim: it must be the most specific application of host and path. A raw URL that two
-    programs could read differently passes only to an application that covers the whole host, and only if it stays that
-    application's under every reading.
+    The name that the location gives is a claim: it must be the most specific application of host and path. A raw URL
+    that two programs could read differently passes only to an application that covers the whole host, and only if it
+    stays that application's under every reading.
     """
     host, path = request.url.host, request.path
     if path is None:
@@ -203,7 +207,8 @@ def locate(index: PolicyIndex, request: CheckRequest) -> Application | Decision:
 
 
 def _locate_without_path(index: PolicyIndex, request: CheckRequest) -> Application | Decision:
-    """nginx sent no path: good enough only where the path cannot matter, and the location says which application it is."""
+    """nginx sent no path: good enough only where the path cannot matter, and the location says which application it
+    is."""
     host = request.url.host
     application = index.find_application(host, "/")
     if application is None:
@@ -227,8 +232,8 @@ def _unverified_tokens(request: CheckRequest, application: Application) -> tuple
     if request.nginx_session and header.lower().count(name) == 1:
         values, is_keyed = [request.nginx_session], True
     else:
-        # nginx sees no such cookie or another one than we do (a tab before its name, a second one, another case): usable, but
-        # an answer that rests on it must never be given to somebody who merely has the same key.
+        # nginx sees no such cookie or another one than we do (a tab before its name, a second one, another case):
+        # usable, but an answer that rests on it must never be given to somebody who merely has the same key.
         values, is_keyed = find_cookies_ignoring_case(header, application.cookie_name), False
     if request.access_token:
         values, is_keyed = list(dict.fromkeys([*values, request.access_token])), is_keyed or not values

@@ -1,7 +1,7 @@
 """The composition root: the only place where the parts of authd meet.
 
-`create_app` joins finished parts into a falcon application; `Worker` makes the parts from a configuration, keeps them fresh, and
-is what each gunicorn worker runs. Tests use either.
+`create_app` joins finished parts into a falcon application; `Worker` makes the parts from a configuration, keeps them
+fresh, and is what each gunicorn worker runs. Tests use either.
 """
 
 from __future__ import annotations
@@ -106,6 +106,10 @@ class Worker:
         """The configuration, index and providers that count now."""
         return self._policies
 
+    def public_origin(self, host: str) -> str:
+        """`https://host[:port]` by the configuration that counts now."""
+        return self._policies.index.public_origin(host)
+
     def keyring(self) -> Keyring:
         """The signing keys. Raises StoreUnavailableError until they could be read once."""
         if self._keyring is None:
@@ -131,7 +135,8 @@ class Worker:
         await self.store.sweep(now=now)
 
     async def run(self) -> None:
-        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and ends."""
+        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
+        ends."""
         next_upkeep = self.clock() + _UPKEEP_SECONDS
         was_up = self._keyring is not None
         while True:
@@ -250,9 +255,7 @@ def create_app(worker: Worker, *, listener_secret: str | None = None) -> App:
     """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them."""
     config = worker.policies().config
     pages = Pages(config.path_prefix)
-    answers = Answers(
-        pages, path_prefix=config.path_prefix, origin_of=lambda host: worker.policies().index.public_origin(host)
-    )
+    answers = Answers(pages, path_prefix=config.path_prefix, origin_of=worker.public_origin)
     middleware: list[Any] = [RefuseByDefault(), _Lifespan(worker)]
     if listener_secret:
         middleware.insert(1, ListenerSecret(listener_secret))

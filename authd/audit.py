@@ -2,8 +2,8 @@
 
     {"time": "2026-11-23T17:00:00.123Z", "level": "info", "event": "access.decision", "outcome": "deny", ...}
 
-`DecisionLog` keeps the volume bounded: an allowed request is logged the first time in a session and minute, a refused one
-always, up to REFUSALS_PER_SECOND; what was left out is counted and said.
+`DecisionLog` keeps the volume bounded: an allowed request is logged the first time in a session and minute, a refused
+one always, up to REFUSALS_PER_SECOND; what was left out is counted and said.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import click
@@ -52,7 +53,8 @@ def main() -> None:
 def serve(config_path: Path) -> None:
     """Answer nginx until stopped.
 
-    SIGHUP loads a new configuration: a good one is in force within two seconds, a bad one is logged and changes nothing.
+    SIGHUP loads a new configuration: a good one is in force within two seconds, a bad one is logged and changes
+    nothing.
     """
     from authd.serve import serve as run
 
@@ -97,6 +99,57 @@ def _counts(config: Config) -> dict[str, int]:
 def config_schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
     click.echo(json.dumps(render_json_schema(), indent=2))
+
+
+@main.command()
+@_config_option
+@click.option("--url", required=True, help="The address, as in the address bar.")
+@click.option("--email", help="Verified e-mail address of the person; nobody is logged in without it.")
+@click.option("--groups", default="", help="Groups of the person, separated by commas.")
+@click.option("--ip", default="192.0.2.1", show_default=True, help="The client's address.")
+@click.option("--method", default="GET", show_default=True, help="The HTTP method.")
+@click.option("--login-method", help="Id of the identity provider; the first one if left out.")
+@click.option("--auth-method", "auth_methods", multiple=True, help="How the person proved it, such as mfa. Repeatable.")
+@_json_option
+def explain(
+    config_path: Path,
+    url: str,
+    email: str | None,
+    groups: str,
+    ip: str,
+    method: str,
+    login_method: str | None,
+    auth_methods: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say what would become of a request, and which policies and rules were looked at.
+
+    Example: authd explain --url https://grafana.example.com/ --email jane@example.com --groups staff,admins
+    """
+    from authd.explain_request import build_identity, explain_request
+    from authd.policy.explain import render_explanation
+
+    config = load_config(config_path)
+    known = [provider.id for provider in config.identity_providers]
+    if login_method is not None and login_method not in known:
+        raise click.BadParameter(
+            f"no such identity provider; there are: {', '.join(known)}", param_hint="--login-method"
+        )
+    identity = build_identity(
+        email=email,
+        groups=tuple(name for name in groups.split(",") if name),
+        provider_id=login_method or (known[0] if known else ""),
+        auth_methods=auth_methods,
+    )
+    found = explain_request(config, url=url, method=method.upper(), client_ip=_parse_ip(ip), identity=identity)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_explanation(found))
+
+
+def _parse_ip(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError as error:
+        raise click.BadParameter("is no IP address", param_hint="--ip") from error
 
 
 @main.command()

@@ -1,7 +1,8 @@
 """Cookies: read from the header as it came, written with every attribute that keeps them where they belong.
 
-Reading is our own, and strict on purpose: Falcon's parser undoes quotes and octal escapes, so that it, nginx and a browser see
-different cookies in one header (reference/attacks.md 0.1). A name is compared without regard to case only where that is asked for.
+Reading is our own, and strict on purpose: Falcon's parser undoes quotes and octal escapes, so that it, nginx and a
+browser see different cookies in one header (reference/attacks.md 0.1). A name is compared without regard to case only
+where that is asked for.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def find_cookie(header: str, name: str) -> str | None:
 
 
 def find_cookies_ignoring_case(header: str, name: str) -> list[str]:
-    """Up to MAX_VALUES different values of all cookies whose name is `name` in whatever case, in their order, none empty."""
+    """Up to MAX_VALUES different values of all cookies whose name is `name` in whatever case, in their order, none
+    empty."""
     wanted = name.lower()
     if wanted not in header.lower():
         return []
@@ -46,7 +48,8 @@ def cookie_names(header: str, prefix: str) -> list[str]:
 def render_cookie(name: str, value: str, *, max_age_seconds: int, now: float) -> str:
     """A host-only cookie: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain.
 
-    Both `Max-Age` and `Expires`: Go's cookie jar, and so cloudflared, needs the latter (reference/access-wire.md 6.1 D).
+    Both `Max-Age` and `Expires`: Go's cookie jar, and so cloudflared, needs the latter (reference/access-wire.md 6.1
+    D).
     """
     expires = formatdate(now + max_age_seconds, usegmt=True)
     return f"{name}={value}; Path=/; Max-Age={max_age_seconds}; Expires={expires}; Secure; HttpOnly; SameSite=Lax"

@@ -1,7 +1,8 @@
 """The keys that sign authd's tokens: made, written down, read back, published.
 
-A `Keyring` is an immutable set of keys. One of them signs now; all of them verify until `verifies_until`. A key is published at
-least a day before it signs, so that verifiers which cache the key set for a day (cloudflared does) know it in time.
+A `Keyring` is an immutable set of keys. One of them signs now; all of them verify until `verifies_until`. A key is
+published at least a day before it signs, so that verifiers which cache the key set for a day (cloudflared does) know
+it in time.
 
 Shape of the published document: Cloudflare Access, `GET /cdn-cgi/access/certs` (reference/access-wire.md 2.7).
 """

@@ -109,7 +109,8 @@ class Policies:
 
 
 class Login:
-    """Logs people in. One for each worker. `policies` is asked each time; `new_id` gives unguessable text of a length."""
+    """Logs people in. One for each worker. `policies` is asked each time; `new_id` gives unguessable text of a
+    length."""
 
     def __init__(
         self,
@@ -169,9 +170,11 @@ class Login:
         return app_session is not None and app_session.rounds(self._clock()) >= MAX_ROUNDS
 
     async def redeem(self, unverified_query: str, host: str, client: Client) -> Redirect:
-        """Turn a one-time code into the application's token. Raises LoginError; StoreError if the store does not answer.
+        """Turn a one-time code into the application's token. Raises LoginError; StoreError if the store does not
+        answer.
 
-        A code that another browser began is not redeemed, and neither is one whose session or permission has ended since.
+        A code that another browser began is not redeemed, and neither is one whose session or permission has ended
+        since.
         """
         query = parse_query(unverified_query)
         code_id = find_single(query, "nonce")
@@ -185,8 +188,8 @@ class Login:
         if app_session is None:
             raise _start_again("cookie_missing", "Your browser did not keep the cookie of this login.", return_url)
         if not hmac.compare_digest(app_session.hash, code.app_session_hash):
-            # Two tabs that began at once hold one cookie: the other tab starts over, and finds the session. Somebody who
-            # was sent here with a foreign code starts a login of their own.
+            # Two tabs that began at once hold one cookie: the other tab starts over, and finds the session. Somebody
+            # who was sent here with a foreign code starts a login of their own.
             return Redirect(return_url)
         return await self._hand_token(code, app_session, client, return_url)
 
@@ -308,7 +311,8 @@ class Login:
         return session if session and session.identity.provider_id in self._policies().providers else None
 
     def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
-        """Name and address of every application that this person may open now, from here, and that has an exact host."""
+        """Name and address of every application that this person may open now, from here, and that has an exact
+        host."""
         facts = replace(client.facts, identity=session.identity)
         index = self._policies().index
         admitted = [app for app in index.applications if decide(app, facts).outcome is Outcome.ALLOW]

@@ -1,7 +1,8 @@
 """Metrics in Prometheus' format, summed over the workers.
 
-The check counts into plain dictionaries (well under a microsecond); twice a second they are flushed into prometheus-client's
-shared files (PROMETHEUS_MULTIPROC_DIR, set by `authd serve`), which any worker reads to answer `/metrics`.
+The check counts into plain dictionaries (well under a microsecond); twice a second they are flushed into
+prometheus-client's shared files (PROMETHEUS_MULTIPROC_DIR, set by `authd serve`), which any worker reads to answer
+`/metrics`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ CHECK_PATH = "/auth"
 
 
 class RefuseByDefault:
-    """Every answer starts as 403: falcon's own default is 200, which nginx reads as "let in" (Authelia's CVE-2021-32637)."""
+    """Every answer starts as 403: falcon's own default is 200, which nginx reads as "let in" (Authelia's
+    CVE-2021-32637)."""
 
     async def process_request(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """See the class."""

@@ -1,8 +1,8 @@
 """Sealing: small values that only we can have written, and that mean something in one place only.
 
-Everything that grants something and leaves the process (rows of the store, cookies of a login attempt, parameters that travel
-through a browser) is encrypted and authenticated with the key of `secret_file`, bound to its kind and id: whoever can write to
-the store or edit a cookie can neither forge a value nor move one to another place.
+Everything that grants something and leaves the process (rows of the store, cookies of a login attempt, parameters that
+travel through a browser) is encrypted and authenticated with the key of `secret_file`, bound to its kind and id:
+whoever can write to the store or edit a cookie can neither forge a value nor move one to another place.
 
 AES-256-GCM (NIST SP 800-38D) with a random 96 bit nonce; one key per kind, derived by HKDF-SHA256 (RFC 5869).
 """
@@ -32,7 +32,8 @@ _HEADER_BYTES = len(_VERSION) + _FINGERPRINT_BYTES + _NONCE_BYTES
 
 
 class Sealer:
-    """Seals with the first secret and opens with any of them, so that a secret can be replaced without logging anyone out."""
+    """Seals with the first secret and opens with any of them, so that a secret can be replaced without logging anyone
+    out."""
 
     def __init__(self, secrets: Sequence[bytes]) -> None:
         """`secrets` are 32 bytes each. Raises SecretError if there is none or one has another length."""
@@ -91,8 +92,8 @@ def _fingerprint(secret: bytes) -> bytes:
 def load_sealer(path: Path) -> Sealer:
     """Read `secret_file`: lines of 32 bytes in base64, the first encrypts, all decrypt.
 
-    Raises SecretError if it cannot be read, is open to others than owner and group, or holds a bad line. The error never
-    holds any of the file's content.
+    Raises SecretError if it cannot be read, is open to others than owner and group, or holds a bad line. The error
+    never holds any of the file's content.
     """
     try:
         mode = path.stat().st_mode

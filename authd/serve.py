@@ -1,8 +1,8 @@
 """`authd serve`: gunicorn around the application, with two things that gunicorn does not do by itself.
 
-A reload (SIGHUP) validates the new file in the master and hands it to the workers as they run; gunicorn's own HUP would start
-new workers on a file that nobody has looked at, and halt with a bad one. And a worker that is started later gets the last good
-configuration, not whatever lies on disk by then.
+A reload (SIGHUP) validates the new file in the master and hands it to the workers as they run; gunicorn's own HUP
+would start new workers on a file that nobody has looked at, and halt with a bad one. And a worker that is started
+later gets the last good configuration, not whatever lies on disk by then.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from authd.sealing import Sealer, load_sealer
 from authd.state import open_store
 from authd.state.records import Records
 
-# nginx sends a 4 kB query as a 12 kB parameter, and attempts of several tabs in one Cookie header (reference/nginx-contract.md 6.6).
+# nginx sends a 4 kB query as a 12 kB parameter, and attempts of several tabs in one Cookie header
+# (reference/nginx-contract.md 6.6).
 MAX_LINE_BYTES = 32_768
 _HEADER = struct.Struct("<QQ32s")
 # What a reload cannot change: the listener, the store, and what tokens and nginx' files rest on.
@@ -55,7 +56,8 @@ _FIXED_AT_START = (
 class ConfigSlot:
     """The last good configuration, in memory that master and workers share: a text with a number that grows.
 
-    Written by the master only. A reader that looks while it is written sees a checksum that does not fit, and looks again later.
+    Written by the master only. A reader that looks while it is written sees a checksum that does not fit, and looks
+    again later.
     """
 
     def __init__(self, text: str) -> None:

@@ -1,8 +1,8 @@
 """Which sessions live: the store's word, remembered in the worker, so that a request costs no read of the store.
 
-Each worker remembers the sessions that it has seen and asks twice a second which ones have ended. A session that neither the
-worker nor the store knows has ended. While the store does not answer, remembered sessions go on for `outage_grace_seconds`;
-then nobody is let in any more, and that is reported as an outage, never as a denial.
+Each worker remembers the sessions that it has seen and asks twice a second which ones have ended. A session that
+neither the worker nor the store knows has ended. While the store does not answer, remembered sessions go on for
+`outage_grace_seconds`; then nobody is let in any more, and that is reported as an outage, never as a denial.
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Sessions:
         self._remember(session)
 
     async def end(self, session: Session) -> None:
-        """End a session everywhere: here at once, elsewhere with the next poll. Raises StoreError if it is not recorded."""
+        """End a session everywhere: here at once, elsewhere with the next poll. Raises StoreError if it is not
+        recorded."""
         await self._records.end_session(session, now=int(self._clock()))
         self._forget(session.id)
 

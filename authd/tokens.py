@@ -1,7 +1,8 @@
 """authd's own tokens: issued in Cloudflare's shape, verified in full.
 
-Two kinds, told apart by `type` (and `aud`): `app` opens one application, `org` is the session on the team host. Claims as in
-reference/access-wire.md 2.2 and 2.4. The signature says who wrote a token; whether its session still lives is asked elsewhere.
+Two kinds, told apart by `type` (and `aud`): `app` opens one application, `org` is the session on the team host. Claims
+as in reference/access-wire.md 2.2 and 2.4. The signature says who wrote a token; whether its session still lives is
+asked elsewhere.
 """
 
 from __future__ import annotations

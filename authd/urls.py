@@ -1,7 +1,7 @@
 """URLs as nginx hands them over: split by hand, judged for more than one reading, and safe to return to.
 
-`urllib.parse.urlsplit` is not used: it is neither a browser nor nginx, and where the three differ access proxies were bypassed
-(reference/attacks.md 0.2, 1.3, 1.7).
+`urllib.parse.urlsplit` is not used: it is neither a browser nor nginx, and where the three differ access proxies were
+bypassed (reference/attacks.md 0.2, 1.3, 1.7).
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def find_host(unverified_text: str) -> str | None:
 def is_ambiguous_path(raw_path: str) -> bool:
     """True if two programs could read this raw path differently.
 
-    Encoded slash, backslash, dot, `;`, `?`, `#`, `%` or control character; dot segments, empty segments, `;` parameters,
-    backslashes, a raw `#`, and escapes that are not UTF-8 (overlong forms of a dot, for example).
+    Encoded slash, backslash, dot, `;`, `?`, `#`, `%` or control character; dot segments, empty segments, `;`
+    parameters, backslashes, a raw `#`, and escapes that are not UTF-8 (overlong forms of a dot, for example).
     """
     if _PLAIN_PATH.match(raw_path):
         return False
@@ -90,11 +90,16 @@ def _undo_escapes(raw_path: str) -> str:
     return unquote_to_bytes(raw_path.encode("latin-1")).decode("utf-8")
 
 
+def resolve_path(raw_path: str) -> str:
+    """nginx' own reading of a raw path (`$uri`): escapes undone once, slashes merged, dot segments resolved."""
+    return _as_utf8(_resolved(unquote_to_bytes(raw_path.encode("latin-1", "replace")).decode("latin-1")))
+
+
 def readings_of(raw_path: str) -> frozenset[str]:
     """Every path that a program behind nginx might take `raw_path` for.
 
-    Escapes undone up to three times, `;` parameters kept or dropped, backslashes kept or turned, cut at `#`, `?` or NUL or not,
-    slashes merged, dot segments resolved. The true path of nginx is among them.
+    Escapes undone up to three times, `;` parameters kept or dropped, backslashes kept or turned, cut at `#`, `?` or
+    NUL or not, slashes merged, dot segments resolved. The true path of nginx is among them.
     """
     texts = {raw_path}
     for _ in range(3):
@@ -124,9 +129,9 @@ def _resolved(path: str) -> str:
 def find_return_path(unverified_text: str) -> str | None:
     """The path and query to come back to after a login, or None if it is not one.
 
-    It begins with one slash, holds printable ASCII only, and is always used behind `https://<configured host>`, so that a
-    browser can read it as nothing but a path on that host. Raw bytes above 0x7f (curl sends them) are escaped: the same URL by
-    the WHATWG standard.
+    It begins with one slash, holds printable ASCII only, and is always used behind `https://<configured host>`, so
+    that a browser can read it as nothing but a path on that host. Raw bytes above 0x7f (curl sends them) are escaped:
+    the same URL by the WHATWG standard.
     """
     text = quote(unverified_text.encode("latin-1", "replace"), safe="".join(map(chr, range(0x21, 0x7F))))
     is_path = _PRINTABLE.match(text) and not text.startswith(("//", "/\\")) and "\\" not in text.partition("?")[0]

@@ -9,12 +9,12 @@ Plain scalars follow YAML 1.2's core schema, in which `no` and `12:30` are text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
+from authd.config.lines import find_lines, line_of
 from authd.config.mistakes import Path, render_path
 from authd.errors import ConfigMistake
 
@@ -56,12 +56,7 @@ class Document:
         Reads the text a second time: lines are needed only when there is a mistake to report, and
         keeping them for every value would cost more memory than the configuration itself.
         """
-        wanted = {path[:length] for path in paths for length in range(len(path) + 1)}
-        found: dict[Path, int] = {(): 1}
-        for path, line in _walk_lines(self.text):
-            if path in wanted:
-                found.setdefault(path, line)
-        return {path: _find_nearest(path, found) for path in paths}
+        return find_lines(self.text, paths)
 
 
 def parse_document(text: str) -> Document:
@@ -101,18 +96,20 @@ class _Builder:
         self._next()  # the document's end
         after = self._next()
         if not isinstance(after, yaml.StreamEndEvent):
-            raise DocumentError(_line_of(after), "holds a second document; one file is one document")
+            raise DocumentError(line_of(after), "holds a second document; one file is one document")
         return value
 
     def _build(self, event: Any, path: Path) -> Any:
         if isinstance(event, yaml.AliasEvent):
             return self._resolve_alias(event)
+        if event.tag not in _TEXT_TAGS:
+            raise DocumentError(line_of(event), "uses a YAML tag (!...), which a configuration never needs")
         before = self._nodes
         self._count(1, event)
         if isinstance(event, yaml.ScalarEvent):
             value = _parse_scalar(event)
         elif len(path) > MAX_DEPTH:
-            raise DocumentError(_line_of(event), f"is nested more than {MAX_DEPTH} levels deep")
+            raise DocumentError(line_of(event), f"is nested more than {MAX_DEPTH} levels deep")
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._build_sequence(path)
         else:
@@ -131,8 +128,8 @@ class _Builder:
         mapping: dict[str, Any] = {}
         merged: list[Any] = []
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            if not isinstance(event, yaml.ScalarEvent):
-                raise DocumentError(_line_of(event), f"{render_path(path)}: a key must be a plain word")
+            if not isinstance(event, yaml.ScalarEvent) or event.tag is not None or event.anchor is not None:
+                raise DocumentError(line_of(event), f"{render_path(path)}: a key must be a plain word")
             key = event.value
             value = self._build(self._next(), (*path, key))
             if key == "<<" and event.implicit[0]:
@@ -147,11 +144,11 @@ class _Builder:
 
     def _report_duplicate(self, event: Any, path: Path) -> None:
         message = "stands twice in the same mapping; keep one of the two"
-        self.mistakes.append(ConfigMistake(line=_line_of(event), key=render_path(path), message=message))
+        self.mistakes.append(ConfigMistake(line=line_of(event), key=render_path(path), message=message))
 
     def _resolve_alias(self, event: Any) -> Any:
         if event.anchor not in self._anchors:
-            raise DocumentError(_line_of(event), "uses an alias (*name) whose anchor (&name) is not above it")
+            raise DocumentError(line_of(event), "uses an alias (*name) whose anchor (&name) is not above it")
         value, size = self._anchors[event.anchor]
         self._count(size, event)
         return value
@@ -159,7 +156,7 @@ class _Builder:
     def _count(self, nodes: int, event: Any) -> None:
         self._nodes += nodes
         if self._nodes > MAX_NODES:
-            raise DocumentError(_line_of(event), f"expands to more than {MAX_NODES} values")
+            raise DocumentError(line_of(event), f"expands to more than {MAX_NODES} values")
 
 
 def _merge(mapping: dict[str, Any], source: Any) -> None:
@@ -173,8 +170,6 @@ def _merge(mapping: dict[str, Any], source: Any) -> None:
 
 
 def _parse_scalar(event: Any) -> Any:
-    if event.tag not in _TEXT_TAGS:
-        raise DocumentError(_line_of(event), "uses a YAML tag (!...), which a configuration never needs")
     value = event.value
     # implicit[0]: written without quotes and without a tag; everything else is text.
     if not event.implicit[0]:
@@ -192,35 +187,3 @@ def _parse_number(text: str) -> int | float | str:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
-
-
-def _line_of(event: Any) -> int:
-    line: int = event.start_mark.line + 1
-    return line
-
-
-def _find_nearest(path: Path, lines: dict[Path, int]) -> int:
-    while path not in lines:
-        path = path[:-1]
-    return lines[path]
-
-
-def _walk_lines(text: str) -> Iterator[tuple[Path, int]]:
-    """Every path that is written in the text (not what an alias repeats) with its line."""
-    next_event = yaml.CSafeLoader(text).get_event
-    next_event()
-    next_event()
-    yield from _walk_value(next_event, next_event(), ())
-
-
-def _walk_value(next_event: Any, event: Any, path: Path) -> Iterator[tuple[Path, int]]:
-    if isinstance(event, yaml.SequenceStartEvent):
-        position = 0
-        while not isinstance(item := next_event(), yaml.SequenceEndEvent):
-            yield (*path, position), _line_of(item)
-            yield from _walk_value(next_event, item, (*path, position))
-            position += 1
-    elif isinstance(event, yaml.MappingStartEvent):
-        while not isinstance(key := next_event(), yaml.MappingEndEvent):
-            yield (*path, key.value), _line_of(key)
-            yield from _walk_value(next_event, next_event(), (*path, key.value))

@@ -97,7 +97,8 @@ def _parse_path_pattern(path: str) -> str:
     if _PATH_FORBIDDEN.search(path):
         raise ValueError("has a path with a character that no path here may hold (space, %, ;, \\ or control)")
     # `example.com/*` is `example.com`, says the documentation; `/alpha/` is `/alpha`, say we.
-    path = "" if path == "/*" else path.removesuffix("/")
+    path = path.removesuffix("/")
+    path = "" if path == "/*" else path
     segments = path.split("/")[1:]
     if any(segment in ("", ".", "..") for segment in segments):
         raise ValueError("has a path with an empty or dot segment, which nginx removes before it asks")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from authd.config.checks import check_whole
+from authd.config.collector import pause_collector
 from authd.config.document import MAX_DOCUMENT_CHARACTERS, Document, DocumentError, parse_document
-from authd.config.mistakes import PlacedMistake, render_path
+from authd.config.mistakes import PlacedMistake, render_line, render_path
 from authd.config.salvage import check_salvaged
 from authd.config.schema import Config
 from authd.config.shape import validate_shape
@@ -38,6 +39,21 @@ def parse_config(text: str, *, source: str, base_dir: Path) -> Config:
     Raises ConfigError with EVERY mistake, each with line, key, value and what is allowed, in the
     order of the file. Not checked: that files and variables with secrets exist, that providers answer.
     """
+    with pause_collector():
+        return _parse(text, source, base_dir)
+
+
+def render_json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the configuration file, for editors. Weaker than `parse_config`."""
+    schema = Config.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "authd configuration",
+    }
+
+
+def _parse(text: str, source: str, base_dir: Path) -> Config:
     try:
         document = parse_document(text)
     except DocumentError as error:
@@ -53,16 +69,6 @@ def parse_config(text: str, *, source: str, base_dir: Path) -> Config:
     raise ConfigError(source, _order(document, placed))
 
 
-def render_json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the configuration file, for editors. Weaker than `parse_config`."""
-    schema = Config.model_json_schema()
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
-        "title": "authd configuration",
-    }
-
-
 def _check(raw: dict[str, Any], base_dir: Path) -> Config | list[PlacedMistake]:
     result = validate_shape(raw, base_dir)
     if isinstance(result, Config):
@@ -72,11 +78,18 @@ def _check(raw: dict[str, Any], base_dir: Path) -> Config | list[PlacedMistake]:
 
 def _order(document: Document, placed: list[PlacedMistake]) -> tuple[ConfigMistake, ...]:
     lines = document.find_lines({mistake.path for mistake in placed})
-    mistakes = [
-        ConfigMistake(lines[mistake.path], render_path(mistake.path), mistake.message, mistake.value, mistake.allowed)
-        for mistake in placed
-    ]
+    mistakes = [_place(mistake, lines[mistake.path]) for mistake in placed]
     return tuple(sorted((*document.mistakes, *mistakes), key=lambda mistake: mistake.line))
+
+
+def _place(mistake: PlacedMistake, line: int) -> ConfigMistake:
+    return ConfigMistake(
+        line=line,
+        key=render_path(mistake.path),
+        message=mistake.message,
+        value=render_line(mistake.value),
+        allowed=render_line(mistake.allowed),
+    )
 
 
 def _refuse(source: str, message: str) -> ConfigError:

@@ -12,7 +12,7 @@ Path = tuple[str | int, ...]
 """Where a value stands: `("applications", 0, "domains", 1)`."""
 
 MAX_SHOWN_CHARACTERS = 60
-_SECRET_WORDS = re.compile(r"secret|password|passwd|token|credential|private|passphrase|pin|(^|_)key$", re.I)
+_SECRET_WORDS = re.compile(r"secret|passw|passphrase|token|credential|private|(^|_)(pin|key)$", re.IGNORECASE)
 
 
 class SettingError(ValueError):
@@ -67,16 +67,16 @@ def render_path(path: Path) -> str:
 
 def render_value(value: Any, path: Path) -> str:
     """A value as it may be shown: short, on one line, and nothing where the key speaks of secrets."""
-    if any(isinstance(part, str) and _SECRET_WORDS.search(part) for part in path):
-        return ""
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return f"a list of {len(value)}"
+        return f"a list of {len(value)}" if value else "an empty list"
     if value is None:
         return "nothing"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if any(isinstance(part, str) and _SECRET_WORDS.search(part) for part in path):
+        return ""
     return _shorten(str(value)) if value != "" else "empty text"
 
 
@@ -89,9 +89,11 @@ def render_allowed(allowed: Iterable[str], unknown: str) -> str:
     return ", ".join(shown) + hint
 
 
-def _shorten(text: str) -> str:
+def render_line(text: str) -> str:
     """One printable line: a value must not be able to write lines of its own into a log."""
-    printable = "".join(character if character.isprintable() else "?" for character in text)
-    if len(printable) <= MAX_SHOWN_CHARACTERS:
-        return printable
-    return printable[: MAX_SHOWN_CHARACTERS - 3] + "..."
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _shorten(text: str) -> str:
+    line = render_line(text)
+    return line if len(line) <= MAX_SHOWN_CHARACTERS else line[: MAX_SHOWN_CHARACTERS - 3] + "..."

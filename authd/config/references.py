@@ -107,34 +107,37 @@ def _unknown(path: Path, what: str, name: str, known: frozenset[str]) -> PlacedM
 
 
 def _check_cycles(config: Config) -> Iterator[PlacedMistake]:
-    """Each cycle once, at the group of it that stands first in the file."""
-    uses = {
-        group.name: [rule.group_name for _, rule in walk_rules(group) if isinstance(rule, GroupRule)]
-        for group in config.groups
-    }
-    places = {group.name: position for position, group in enumerate(config.groups)}
-    settled: set[str] = set()
+    """Each cycle, at the group of it that stands first in the file."""
+    uses: dict[str, list[str]] = {}
+    places: dict[str, int] = {}
+    for position, group in enumerate(config.groups):
+        used = [rule.group_name for _, rule in walk_rules(group) if isinstance(rule, GroupRule)]
+        # Of two groups of one name, which is a mistake of its own, the first counts.
+        uses.setdefault(group.name, list(dict.fromkeys(used)))
+        places.setdefault(group.name, position)
+    for cycle in _walk_cycles(uses):
+        path = ("groups", min(places[name] for name in cycle))
+        yield PlacedMistake(path, "uses itself", " -> ".join(cycle), "groups without a cycle")
+
+
+def _walk_cycles(uses: Mapping[str, list[str]]) -> Iterator[list[str]]:
+    """Depth first, each group once. Not recursive: a chain may be longer than Python's stack."""
+    done: set[str] = set()
     for start in uses:
-        cycle = _find_cycle(start, uses, settled)
-        if cycle is not None:
-            settled.update(cycle)
-            yield PlacedMistake(("groups", places[start]), "uses itself", " -> ".join(cycle), "groups without a cycle")
+        if start not in done:
+            yield from _walk_cycles_from(start, uses, done)
 
 
-def _find_cycle(start: str, uses: Mapping[str, list[str]], settled: set[str]) -> list[str] | None:
-    """The way from `start` back to itself, None if there is none. Iterative: chains may be long."""
-    way = [start]
-    branches = [iter(uses[start])]
-    seen = {start}
+def _walk_cycles_from(start: str, uses: Mapping[str, list[str]], done: set[str]) -> Iterator[list[str]]:
+    branches = {start: iter(uses[start])}
     while branches:
-        following = next(branches[-1], None)
+        name, branch = next(reversed(branches.items()))
+        following = next(branch, None)
         if following is None:
-            branches.pop()
-            way.pop()
-        elif following == start:
-            return [*way, start]
-        elif following in uses and following not in seen and following not in settled:
-            seen.add(following)
-            way.append(following)
-            branches.append(iter(uses[following]))
-    return None
+            del branches[name]
+            done.add(name)
+        elif following in branches:
+            way = list(branches)
+            yield [*way[way.index(following) :], following]
+        elif following in uses and following not in done:
+            branches[following] = iter(uses[following])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from authd.config.mistakes import Path, PlacedMistake
 from authd.config.references import walk_rules
@@ -13,7 +13,7 @@ from authd.config.selectors import find_selector_key
 
 def check_selections(config: Config) -> Iterator[PlacedMistake]:
     """Identity rules where nobody has logged in, and a chooser that cannot be skipped."""
-    with_identity = _find_identity_groups({group.name: group for group in config.groups})
+    with_identity = _find_identity_groups(config.groups)
     for position, application in enumerate(config.applications):
         for at, policy in enumerate(application.policies):
             if policy.decision in ("bypass", "non_identity"):
@@ -40,14 +40,19 @@ def _needs_identity(rule: Rule, with_identity: set[str]) -> bool:
     return isinstance(rule, IDENTITY_RULES)
 
 
-def _find_identity_groups(groups: Mapping[str, GroupConfig]) -> set[str]:
+def _find_identity_groups(groups: Iterable[GroupConfig]) -> set[str]:
     """Names of the groups that hold an identity rule, themselves or through other groups."""
+    users: dict[str, list[str]] = {}
     found: set[str] = set()
-    grew = True
-    while grew:
-        grew = False
-        for name, group in groups.items():
-            if name not in found and any(_needs_identity(rule, found) for _, rule in walk_rules(group)):
-                found.add(name)
-                grew = True
+    for group in groups:
+        for _, rule in walk_rules(group):
+            if isinstance(rule, GroupRule):
+                users.setdefault(rule.group_name, []).append(group.name)
+            elif isinstance(rule, IDENTITY_RULES):
+                found.add(group.name)
+    waiting = list(found)
+    while waiting:
+        using = [name for name in users.get(waiting.pop(), ()) if name not in found]
+        found.update(using)
+        waiting += using
     return found

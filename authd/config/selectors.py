@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
-from authd.config.emails import parse_email, parse_email_domain
+from authd.config.fields import parse_network, read_claim_value, read_email, read_email_domain, require_text
 from authd.config.mistakes import SettingError, SettingsError, render_allowed
 from authd.config.rules import (
     AuthMethodRule,
@@ -27,8 +26,6 @@ from authd.config.rules import (
     OidcRule,
     Rule,
 )
-
-Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +57,6 @@ def parse_rule(raw: Any) -> Rule:
     if not isinstance(value, dict):
         return _read_short(key, selector, value)
     return _read_fields(key, selector, value)
-
-
-def parse_network(value: Any) -> Network:
-    """`10.0.0.0/8`, `2001:db8::1`. An IPv4-mapped IPv6 network is the IPv4 one, as clients' addresses are."""
-    try:
-        network = ip_network(require_text(value), strict=True)
-    except SettingError:
-        raise
-    except ValueError:
-        raise SettingError(_explain_bad_network(value), allowed="10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
-    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
-        mapped = network.network_address.ipv4_mapped
-        if mapped is not None:
-            return IPv4Network((mapped, network.prefixlen - 96))
-    return network
-
-
-def require_text(value: Any) -> str:
-    """Text that is not empty. A number has to be quoted: `007` is text to people and 7 to YAML."""
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, (int, float)):
-        raise SettingError("must be text; write it in quotes")
-    raise SettingError("must be text")
 
 
 def _describe_unknown(key: str) -> SettingError:
@@ -143,42 +116,11 @@ def _render_shape(selector: Selector) -> str:
     return "{" + ", ".join(f"{name}: ..." for name in selector.fields) + "}"
 
 
-def _explain_bad_network(value: str) -> str:
-    try:
-        network = ip_network(value, strict=False)
-    except ValueError:
-        return "is not an IP address or network"
-    return f"has bits set to the right of its prefix; did you mean {network}?"
-
-
-def read_email(value: Any) -> str:
-    """An address as `parse_email` returns it. Raises SettingError."""
-    email = parse_email(require_text(value))
-    if email is None:
-        raise SettingError("is not an e-mail address", allowed="name@example.com")
-    return email
-
-
-def _read_email_domain(value: Any) -> str:
-    try:
-        return parse_email_domain(require_text(value))
-    except SettingError:
-        raise
-    except ValueError as error:
-        raise SettingError(str(error), allowed="a domain such as example.com; subdomains are not meant") from None
-
-
-def _read_claim_value(value: Any) -> str | int | bool:
-    if isinstance(value, (bool, int)):
-        return value
-    return require_text(value)
-
-
 SELECTORS: Mapping[str, Selector] = {
     "email": Selector(EmailRule, {"email": read_email}, "One e-mail address."),
     "email_domain": Selector(
         EmailDomainRule,
-        {"domain": _read_email_domain},
+        {"domain": read_email_domain},
         "Every address of one domain, its subdomains not included.",
     ),
     "email_list": Selector(EmailListRule, {"id": require_text}, "The addresses of a list of type `email`."),
@@ -196,7 +138,7 @@ SELECTORS: Mapping[str, Selector] = {
     ),
     "oidc": Selector(
         OidcRule,
-        {"claim_name": require_text, "claim_value": _read_claim_value, "identity_provider_id": require_text},
+        {"claim_name": require_text, "claim_value": read_claim_value, "identity_provider_id": require_text},
         "A claim of one provider's people: the same value, or a list that holds it.",
     ),
 }

@@ -17,8 +17,8 @@ from authd.config.mistakes import (
     render_allowed,
     render_value,
 )
+from authd.config.readers import BASE_DIR
 from authd.config.schema import Config, Section
-from authd.config.settings import BASE_DIR
 
 _MESSAGES = {
     "missing": ("is missing", ""),
@@ -80,7 +80,7 @@ def _describe_unknown_key(path: Path) -> PlacedMistake:
     key = str(path[-1])
     section = _find_section(path[:-1])
     if section is not None and key in section.not_built:
-        known = "is a setting of Cloudflare Access that this version of authd does not have"
+        known = "is a key that this version of authd does not have"
         return PlacedMistake(path, known, key, ", ".join(section.model_fields))
     allowed = render_allowed(section.model_fields, key) if section is not None else ""
     return PlacedMistake(path, "unknown key", key, allowed)

@@ -12,7 +12,8 @@ from authd.policy.index import PolicyIndex, build_index
 
 
 def render_nginx_files(config: Config) -> dict[str, str]:
-    """The text of every file, by name. Raises ConfigError for a value that cannot stand in nginx configuration, SecretError."""
+    """The text of every file, by name. Raises ConfigError for a value that cannot stand in nginx configuration,
+    SecretError."""
     return render_settings(derive_settings(config))
 
 

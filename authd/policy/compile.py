@@ -8,6 +8,8 @@ from authd.config import Config, ListConfig
 from authd.config import rules as written
 from authd.config.schema import GroupConfig, RuleSetSection
 from authd.policy import rules
+from authd.policy.ranges import create_ranges
+from authd.policy.rule_sets import GroupRule, RuleSet
 
 
 class RuleCompiler:
@@ -22,8 +24,8 @@ class RuleCompiler:
         self._groups_claims = {provider.id: provider.groups_claim for provider in config.identity_providers}
         self._compiled: dict[written.Rule, rules.Rule] = {}
 
-    def compile_rule_set(self, section: RuleSetSection) -> rules.RuleSet:
-        return rules.RuleSet(
+    def compile_rule_set(self, section: RuleSetSection) -> RuleSet:
+        return RuleSet(
             include=tuple(map(self._compile, section.include)),
             require=tuple(map(self._compile, section.require)),
             exclude=tuple(map(self._compile, section.exclude)),
@@ -50,7 +52,7 @@ class RuleCompiler:
             case written.IpListRule(name):
                 return self._create_ip_list(name)
             case written.GroupRule(name):
-                return rules.GroupRule(name, self.compile_rule_set(self._groups[name]))
+                return GroupRule(name, self.compile_rule_set(self._groups[name]))
             case written.LoginMethodRule(provider_id):
                 return rules.LoginMethodRule(provider_id)
             case written.AuthMethodRule(auth_method):
@@ -63,6 +65,6 @@ class RuleCompiler:
         networks = self._lists[name].networks
         return rules.IpListRule(
             name,
-            ipv4=rules.create_ranges(network for network in networks if network.version == 4),
-            ipv6=rules.create_ranges(network for network in networks if network.version == 6),
+            ipv4=create_ranges(network for network in networks if network.version == 4),
+            ipv6=create_ranges(network for network in networks if network.version == 6),
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from authd.model import Decision, Facts, Outcome, Reason
 from authd.policy.index import Application, Policy
-from authd.policy.rules import Answer, Step, evaluate, find_deciding_rule
+from authd.policy.rule_sets import evaluate, find_deciding_rule
+from authd.policy.rules import Answer, Step
 
 _REASONS = {
     Outcome.ALLOW: Reason.POLICY_ALLOW,

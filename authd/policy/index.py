@@ -16,9 +16,10 @@ from authd.config import (
     derive_aud,
     derive_policy_id,
 )
+from authd.config.collector import pause_collector
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
-from authd.policy.rules import RuleSet
+from authd.policy.rule_sets import RuleSet
 
 # RFC 3986 pchar and the slash, less `;`, which no configured path holds.
 _PATH_SAFE = "/:@!$&'()*+,=~"
@@ -147,6 +148,11 @@ class PolicyIndex:
 
 def build_index(config: Config) -> PolicyIndex:
     """Index a configuration that has passed its checks. Nothing of it is kept but its lists and patterns."""
+    with pause_collector():
+        return _build_index(config)
+
+
+def _build_index(config: Config) -> PolicyIndex:
     compiler = RuleCompiler(config)
     applications = tuple(_build_application(config, entry, compiler) for entry in config.applications)
     return PolicyIndex(

@@ -7,13 +7,12 @@ combines the answers must treat None so that it never lets anybody in (docs/adr/
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from authd.config.selectors import Network
+from authd.config.fields import Network
 from authd.model import Facts
+from authd.policy.ranges import AddressRanges
 
 Answer = bool | None
 
@@ -115,29 +114,6 @@ def create_ip_rule(network: Network) -> IpRule:
 
 
 @dataclass(frozen=True, slots=True)
-class AddressRanges:
-    """Ranges of one IP version that do not touch, in order, as numbers. Both ends belong to them."""
-
-    firsts: tuple[int, ...]
-    lasts: tuple[int, ...]
-
-    def holds(self, address: int) -> bool:
-        position = bisect_right(self.firsts, address) - 1
-        return position >= 0 and address <= self.lasts[position]
-
-
-def create_ranges(networks: Iterable[Network]) -> AddressRanges:
-    """Networks of one IP version, merged."""
-    merged: list[list[int]] = []
-    for first, last in sorted((int(network[0]), int(network[-1])) for network in networks):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1][1] = max(merged[-1][1], last)
-        else:
-            merged.append([first, last])
-    return AddressRanges(tuple(first for first, _ in merged), tuple(last for _, last in merged))
-
-
-@dataclass(frozen=True, slots=True)
 class IpListRule:
     name: str
     ipv4: AddressRanges
@@ -209,79 +185,3 @@ def _holds(claim: Any, wanted: str | int | bool) -> bool:
     if isinstance(claim, (list, tuple)):
         return any(type(part) is type(wanted) and part == wanted for part in claim)
     return type(claim) is type(wanted) and bool(claim == wanted)
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSet:
-    """Matches if any of `include`, all of `require` and none of `exclude` match."""
-
-    include: tuple[Rule, ...]
-    require: tuple[Rule, ...]
-    exclude: tuple[Rule, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class GroupRule:
-    name: str
-    rules: RuleSet
-
-    @property
-    def text(self) -> str:
-        return f"group: {self.name}"
-
-    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
-        return evaluate(self.rules, facts, trace)
-
-
-def evaluate(rules: RuleSet, facts: Facts, trace: list[Step] | None = None) -> Answer:
-    """Kleene's logic: False as soon as one part is, None if a part that counts cannot say.
-
-    Only what is needed for the answer is looked at, so that a trace shows why, and no more.
-    """
-    included = _any(rules.include, "include", facts, trace)
-    if included is False:
-        return False
-    required = _all(rules.require, "require", facts, trace)
-    if required is False:
-        return False
-    excluded = _any(rules.exclude, "exclude", facts, trace)
-    if excluded is True:
-        return False
-    return None if included is None or required is None or excluded is None else True
-
-
-def find_deciding_rule(rules: RuleSet, facts: Facts) -> str | None:
-    """`include[1] group: engineers`: the first rule that includes somebody, or may."""
-    for position, rule in enumerate(rules.include):
-        if rule.answer(facts, None) is not False:
-            return f"include[{position}] {rule.text}"
-    return None
-
-
-def _any(rules: tuple[Rule, ...], section: str, facts: Facts, trace: list[Step] | None) -> Answer:
-    answer: Answer = False
-    for position, rule in enumerate(rules):
-        said = rule.answer(facts, None) if trace is None else _ask(rule, section, position, facts, trace)
-        if said is True:
-            return True
-        if said is None:
-            answer = None
-    return answer
-
-
-def _all(rules: tuple[Rule, ...], section: str, facts: Facts, trace: list[Step] | None) -> Answer:
-    answer: Answer = True
-    for position, rule in enumerate(rules):
-        said = rule.answer(facts, None) if trace is None else _ask(rule, section, position, facts, trace)
-        if said is False:
-            return False
-        if said is None:
-            answer = None
-    return answer
-
-
-def _ask(rule: Rule, section: str, position: int, facts: Facts, trace: list[Step]) -> Answer:
-    inner: list[Step] = []
-    answer = rule.answer(facts, inner)
-    trace.append(Step(f"{section}[{position}]", rule.text, answer, tuple(inner)))
-    return answer

@@ -32,7 +32,8 @@ class Challenge:
 
     async def __call__(self, req: falcon.asgi.Request, resp: falcon.asgi.Response | None, **_: Any) -> None:
         """Raises MalformedRequestError and StoreError, which the error handlers answer."""
-        assert resp is not None, "a response is only absent for WebSockets, which never come here"
+        if resp is None:
+            raise falcon.HTTPNotFound  # a WebSocket of falcon's own kind: nginx never opens one to us
         headers = NginxHeaders(req.scope["headers"])
         request = parse_check_request(headers)
         negotiation = parse_negotiation(headers, request.url.raw_query or "")

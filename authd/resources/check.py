@@ -1,4 +1,5 @@
-"""`GET /auth`: nginx asks about a request, and is told yes or no. The only place in authd that answers 200 to that question."""
+"""`GET /auth`: nginx asks about a request, and is told yes or no. The only place in authd that answers 200 to that
+question."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ _REMEMBERED_IDENTITIES = 5_000
 
 
 class CheckResource:
-    """Answers 200, 401 or 403. Middleware has set 403 before anything here runs; an exception becomes a 500, a refusal too."""
+    """Answers 200, 401 or 403. Middleware has set 403 before anything here runs; an exception becomes a 500, a refusal
+    too."""
 
     def __init__(
         self, access: Access, decisions: DecisionLog, metrics: Metrics, forget_after: int = _REMEMBERED_IDENTITIES
@@ -79,8 +81,9 @@ class CheckResource:
             resp.set_header("Cf-Access-Jwt-Assertion", verdict.token)
 
     def _log(self, verdict: Verdict, fields: Callable[[], dict[str, Any]]) -> None:
-        if verdict.decision.outcome is Outcome.ALLOW and verdict.session:
-            self._decisions.allowed(f"{verdict.session.id} {verdict.decision.application_id}", fields)
+        if verdict.decision.outcome is Outcome.ALLOW:
+            session_id = verdict.session.id if verdict.session else ""
+            self._decisions.allowed(f"{session_id} {verdict.decision.application_id}", fields)
         elif verdict.decision.outcome is not Outcome.BYPASS:
             self._decisions.refused(fields)
 

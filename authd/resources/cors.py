@@ -1,4 +1,5 @@
-"""Cross-origin requests, answered by authd where `cors_headers` says so. Names as in Access (reference/access-wire.md 4.3)."""
+"""Cross-origin requests, answered by authd where `cors_headers` says so. Names as in Access (reference/access-wire.md
+4.3)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ from authd.config import CorsHeaders
 
 
 def render_cors_headers(cors: CorsHeaders | None, origin: str) -> dict[str, str]:
-    """What lets a script of an allowed origin read our 401, so that it can send its person to the login. Else nothing."""
+    """What lets a script of an allowed origin read our 401, so that it can send its person to the login. Else
+    nothing."""
     if cors is None or not origin or not _allows_origin(cors, origin):
         return {}
     headers = {"Access-Control-Allow-Origin": "*" if cors.allow_all_origins else origin, "Vary": "Origin"}

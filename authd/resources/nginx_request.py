@@ -89,7 +89,8 @@ class Negotiation:
 
     @property
     def wants_redirect(self) -> bool:
-        """Whether a 302 to the login helps: a GET or HEAD navigation, or cloudflared (reference/access-wire.md 6.1 F)."""
+        """Whether a 302 to the login helps: a GET or HEAD navigation, or cloudflared (reference/access-wire.md 6.1
+        F)."""
         if self.is_cloudflared:
             return True
         if self.upgrade or self.requested_with:

@@ -45,7 +45,8 @@ class StyleSheet:
 
 
 class Health:
-    """`/healthz`: the process answers. `/readyz`: configuration, store and keys are there; never the identity provider."""
+    """`/healthz`: the process answers. `/readyz`: configuration, store and keys are there; never the identity
+    provider."""
 
     def __init__(self, problems: Callable[[], list[str]]) -> None:
         self._problems = problems

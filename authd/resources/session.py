@@ -38,8 +38,8 @@ class EndpointRequest:
     def is_own_form(self) -> bool:
         """Whether a form of ours may have sent this POST.
 
-        Browsers that send no Sec-Fetch-Site send no usable Origin with our forms either (no-referrer makes it "null"). There
-        SameSite=Lax is the guard: a POST from another site carries no session that could be ended.
+        Browsers that send no Sec-Fetch-Site send no usable Origin with our forms either (no-referrer makes it "null").
+        There SameSite=Lax is the guard: a POST from another site carries no session that could be ended.
         """
         return self.fetch_site in ("", "same-origin")
 

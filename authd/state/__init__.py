@@ -11,7 +11,8 @@ __all__ = ["DEADLINE_SECONDS", "Store", "Tombstone", "open_store"]
 
 
 def open_store(state_url: str) -> Store:
-    """Open the store of the setting `state`. Raises StoreError if it cannot be used, ValueError for an unknown scheme."""
+    """Open the store of the setting `state`. Raises StoreError if it cannot be used, ValueError for an unknown
+    scheme."""
     scheme, _, rest = state_url.partition(":")
     if scheme == "sqlite":
         return SqliteStore(Path(rest))

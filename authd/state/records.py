@@ -1,7 +1,7 @@
 """What authd keeps, with its types: sessions, hand-over codes, the keyring. Every row is sealed for its kind and id.
 
-A row that cannot be opened (another secret, another program's data, an edit by hand) is treated as missing and reported to
-`on_broken`: it must neither let anybody in nor stop anybody else (reference/attacks.md F5).
+A row that cannot be opened (another secret, another program's data, an edit by hand) is treated as missing and
+reported to `on_broken`: it must neither let anybody in nor stop anybody else (reference/attacks.md F5).
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ class Records:
         await self._store.put(_KEY_SET, provider_id, sealed, expires_at=expires_at)
 
     async def load_keyring(self, *, team_domain: str, now: int) -> Keyring:
-        """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be opened:
+        """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be
+        opened:
 
         a new one in its place would log everybody out.
         """
@@ -116,7 +117,8 @@ class Records:
             return parse_keyring(self._sealer.open(_KEYRING, team_domain, row))
         except SealError as error:
             raise StoreDamagedError(
-                "the signing keys in the store were sealed with another secret; put that secret back as a further line of secret_file"
+                "the signing keys in the store were sealed with another secret; "
+                "put that secret back as a further line of secret_file"
             ) from error
 
     async def _put(self, kind: str, id_: str, document: dict[str, Any], expires_at: int) -> None:

@@ -1,7 +1,7 @@
 """The embedded store: SQLite in WAL mode. One machine, any number of workers, nothing to install.
 
-Each worker has one connection, used by one thread of its own, so that a slow disk stalls nobody's event loop. Every call is one
-transaction with `synchronous=FULL`: what was acknowledged survives a power cut.
+Each worker has one connection, used by one thread of its own, so that a slow disk stalls nobody's event loop. Every
+call is one transaction with `synchronous=FULL`: what was acknowledged survives a power cut.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ CREATE TABLE "values" (
 ) WITHOUT ROWID;
 CREATE INDEX values_by_expiry ON "values" (expires_at);
 CREATE TABLE counters (
-    kind TEXT NOT NULL, id TEXT NOT NULL, started_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, count INTEGER NOT NULL,
-    PRIMARY KEY (kind, id)
+    kind TEXT NOT NULL, id TEXT NOT NULL, started_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, count INTEGER NOT
+    NULL, PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
 CREATE INDEX counters_by_expiry ON counters (expires_at);
 CREATE TABLE tombstones (
@@ -46,7 +46,8 @@ class SqliteStore:
     """A `Store` in one file, which is made if it is missing, readable by its owner alone."""
 
     def __init__(self, path: Path) -> None:
-        """Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this version."""
+        """Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this
+        version."""
         self._path = path
         self._connection = _open(path)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite")
@@ -137,8 +138,8 @@ class SqliteStore:
 
     async def size(self) -> int:
         """See `Store.size`."""
-        statement = 'SELECT (SELECT count(*) FROM "values") + (SELECT count(*) FROM counters) + (SELECT count(*) FROM tombstones)'
-        return await self._run(lambda db: int(db.execute(statement).fetchone()[0]))
+        statement = 'SELECT (SELECT count(*) FROM "values"), (SELECT count(*) FROM counters), count(*) FROM tombstones'
+        return await self._run(lambda db: sum(db.execute(statement).fetchone()))
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -191,7 +192,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:
-    """Make the schema in an empty file. Two workers may try at once: the lock lets one do it, the other finds it done."""
+    """Make the schema in an empty file. Two workers may try at once: the lock lets one do it, the other finds it
+    done."""
     connection.execute(f"PRAGMA busy_timeout={10 * _BUSY_TIMEOUT_MS}")
     connection.execute("BEGIN IMMEDIATE")
     version = connection.execute("PRAGMA user_version").fetchone()[0]

@@ -16,6 +16,7 @@ _PAGE = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ name }}</title>
+<link rel="icon" href="data:,">
 <style>
 :root { color-scheme: light dark; font: 1.05rem/1.55 system-ui, sans-serif; }
 body { max-width: 46rem; margin: 2.5rem auto; padding: 0 1rem; }

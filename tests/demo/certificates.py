@@ -22,14 +22,15 @@ def ensure_certificates(directory: Path, hosts: Sequence[str], now: datetime | N
     """Make `ca.pem`, `server.pem` and `server.key` unless those that are there still serve; until when they do.
 
     The authority is kept for as long as possible, for those who told their browser to trust it. That is safe
-    to do: its private key is never written to disk, and its name constraint allows *.localhost only.
+    to do: its private key is never written to disk, and its name constraint allows *.localhost (and those of
+    `hosts` that are not under it) only.
     """
     now = now or datetime.now(UTC)
     valid_until = _find_valid_until(directory, hosts)
     if valid_until and valid_until - now > timedelta(days=RENEW_DAYS):
         return valid_until
     ca_key, server_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = _sign_ca(ca_key, now)
+    ca = _sign_ca(ca_key, hosts, now)
     server = _sign_server(server_key.public_key(), hosts, ca, ca_key, now)
     _write(directory / "server.key", _key_pem(server_key), 0o600)
     _write(directory / "server.pem", _pem(server), 0o644)
@@ -51,11 +52,13 @@ def _find_valid_until(directory: Path, hosts: Sequence[str]) -> datetime | None:
     return server.not_valid_after_utc if serves else None
 
 
-def _sign_ca(key: ec.EllipticCurvePrivateKey, now: datetime) -> x509.Certificate:
+def _sign_ca(key: ec.EllipticCurvePrivateKey, hosts: Sequence[str], now: datetime) -> x509.Certificate:
+    allowed = ["localhost", *(host for host in hosts if not host.endswith(".localhost"))]
+    constraints = x509.NameConstraints([x509.DNSName(name) for name in allowed], excluded_subtrees=None)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authd demonstration, made {now:%d %b %Y %H:%M}")])
     extensions: Extensions = [
         (x509.BasicConstraints(ca=True, path_length=0), True),
-        (x509.NameConstraints(permitted_subtrees=[x509.DNSName("localhost")], excluded_subtrees=None), True),
+        (constraints, True),
         (_key_usage(signs_certificates=True), True),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
     ]

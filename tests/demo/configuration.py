@@ -94,7 +94,8 @@ def write_configuration(settings: Settings) -> None:
         "redirect_uris": [f"{settings.issuer}/cdn-cgi/access/callback"],
     }
     people = [{"account": one.account, "amr": one.amr, "claims": one.claims} for one in PEOPLE]
-    provider = {"port": settings.provider_port, "people": people, "clients": [client]}
+    # Else the provider would remember Alice, and nobody could be Mallory after her.
+    provider = {"port": settings.provider_port, "people": people, "clients": [client], "always_ask": True}
     _write_private(settings.directory / "idp.json", json.dumps(provider, indent=2))
 
 

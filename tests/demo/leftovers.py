@@ -61,10 +61,11 @@ def end_leftovers(run_directory: Path) -> list[str]:
 
 def _end_group(group: int) -> bool:
     """Whether there was anything to end."""
-    if not _signal_group(group, signal.SIGTERM):
+    if not _is_alive(group):
         return False
+    _signal_group(group, signal.SIGTERM)
     deadline = time.monotonic() + _GRACE_SECONDS
-    while _signal_group(group, 0) and time.monotonic() < deadline:
+    while _is_alive(group) and time.monotonic() < deadline:
         time.sleep(0.05)
     kill_group(group)
     return True
@@ -75,17 +76,27 @@ def kill_group(group: int) -> None:
     _signal_group(group, signal.SIGKILL)
 
 
-def _signal_group(group: int, number: int) -> bool:
+def _signal_group(group: int, number: int) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
-        return True
-    return False
+
+
+def _is_alive(group: int) -> bool:
+    """Whether a process of the group runs. One that ended and was not asked for its exit code yet does not."""
+    states = (_read_stat(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return any(fields[0] != "Z" and int(fields[2]) == group for fields in states if fields)
 
 
 def _find_start_time(pid: int) -> str | None:
-    """In clock ticks since boot: field 22 of /proc/PID/stat, see proc(5)."""
+    """In clock ticks since boot."""
+    fields = _read_stat(pid)
+    return fields[19] if fields else None
+
+
+def _read_stat(pid: int | str) -> list[str]:
+    """The fields of /proc/PID/stat from the third on (state, parent, group, ...; see proc(5)); none if it is gone."""
     try:
         # The second field is the command in parentheses, and may hold spaces itself.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return None
+        return []

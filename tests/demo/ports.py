@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.demo.settings import DemoError
@@ -46,13 +47,19 @@ def find_port_owner(port: int) -> str | None:
     """The listener's name and process id, from /proc; None where it belongs to another user or cannot be read."""
     inodes = _listening_inodes(port)
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            descriptors = {str(descriptor.readlink()) for descriptor in (process / "fd").iterdir()}
-            if descriptors & inodes:
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-        except OSError:
-            continue  # it ended meanwhile, or is another user's
+        if _open_files(process) & inodes:
+            return f"{(process / 'comm').read_text().strip()} (process {process.name})"
     return None
+
+
+def _open_files(process: Path) -> set[str]:
+    files = set()
+    # Processes and descriptors come and go while they are looked at, and those of others cannot be.
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                files.add(str(descriptor.readlink()))
+    return files
 
 
 def _listening_inodes(port: int) -> set[str]:

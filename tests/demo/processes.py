@@ -50,12 +50,12 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         for number in _SIGNALS:
-            signal.signal(number, lambda *_: self._stop.set())
+            signal.signal(number, lambda *_ignored: self._stop.set())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for _, process in reversed(self._running):
+        for _part, process in reversed(self._running):
             _end_group(process)
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -87,7 +87,8 @@ class Supervisor:
         with part.log.open("wb") as log:
             process = subprocess.Popen(
                 part.command,
-                stdin=subprocess.DEVNULL,
+                # Never written to: it ends when the supervisor does, however that happens, and the provider with it.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -101,6 +102,8 @@ class Supervisor:
 def _end_group(process: subprocess.Popen[bytes]) -> None:
     """Asks first, then kills; a worker that outlived its parent goes with the group."""
     process.terminate()
+    assert process.stdin is not None
+    process.stdin.close()
     try:
         process.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:

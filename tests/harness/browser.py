@@ -1,6 +1,7 @@
 """A browser without a screen: keeps cookies as browsers do, follows redirects, and shows every answer on the way.
 
-Every host is reached on loopback, over TLS, by its name (SNI and Host), so that tests can use as many domains as they like.
+Every host is reached on loopback, over TLS, by its name (SNI and Host), so that tests can use as many domains as they
+like.
 """
 
 from __future__ import annotations

@@ -88,18 +88,21 @@ def start_identity_provider(
     port: int = 0,
     algorithm: str = "RS256",
     claims_in_id_token: bool = False,
+    always_ask: bool = False,
 ) -> Iterator[IdentityProvider]:
     """Run a provider until the block ends. `directory` receives its configuration and its log.
 
     `clients` are registrations as in OpenID Connect Dynamic Registration: `client_id`, `redirect_uris`,
     `client_secret`, or `token_endpoint_auth_method: none` for a public client. Without
-    `claims_in_id_token`, `email` and the other claims come from userinfo only.
+    `claims_in_id_token`, `email` and the other claims come from userinfo only. With `always_ask` nobody
+    is remembered.
 
     Raises:
         IdentityProviderError: it did not start, with the end of its log.
     """
     configuration = directory / "idp.json"
-    settings = {"port": port, "algorithm": algorithm, "claims_in_id_token": claims_in_id_token}
+    settings: dict[str, Any] = {"port": port, "algorithm": algorithm}
+    settings |= {"claims_in_id_token": claims_in_id_token, "always_ask": always_ask}
     settings |= {"people": [asdict(person) for person in people], "clients": [dict(one) for one in clients]}
     configuration.write_text(json.dumps(settings, indent=2))
     log = directory / "idp.log"

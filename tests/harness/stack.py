@@ -1,4 +1,5 @@
-"""The whole of it: nginx of Debian, `authd serve`, the certified identity provider, and applications that count what reaches them.
+"""The whole of it: nginx of Debian, `authd serve`, the certified identity provider, and applications that count what
+reaches them.
 
     with start_stack(directory) as stack:
         browser = stack.log_in(stack.url("grafana.test"), "alice")

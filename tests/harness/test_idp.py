@@ -15,6 +15,7 @@ import requests
 from tests.harness.idp import IdentityProvider, IdentityProviderError, Person, start_identity_provider
 
 CALLBACK = "https://auth.localhost:8443/cdn-cgi/access/callback"
+CLIENT = {"client_id": "authd", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
 VERIFIER = "a-verifier-that-is-longer-than-the-forty-three-characters-of-rfc-7636"
 ALICE = Person(
     account="alice",
@@ -31,8 +32,7 @@ MALLORY = Person(account="mallory", claims={"email": "mallory@example.org", "ema
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
-    client = {"client_id": "authd", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
-    with start_identity_provider(tmp_path_factory.mktemp("idp"), people=[ALICE, MALLORY], clients=[client]) as started:
+    with start_identity_provider(tmp_path_factory.mktemp("idp"), people=[ALICE, MALLORY], clients=[CLIENT]) as started:
         yield started
 
 
@@ -120,6 +120,14 @@ def test_a_browser_that_logged_in_is_remembered_until_another_account_is_asked_f
     assert subject_of(provider, other) == "mallory"
 
 
+def test_a_provider_that_always_asks_remembers_nobody(tmp_path: Path) -> None:
+    with start_identity_provider(tmp_path, people=[ALICE, MALLORY], clients=[CLIENT], always_ask=True) as started:
+        browser = requests.Session()
+        for account in ("alice", "mallory", "mallory"):
+            callback_url = started.log_in(authorization_url(started), account, session=browser)
+            assert subject_of(started, callback_url) == account
+
+
 def test_two_logins_of_one_browser_at_once_both_succeed(provider: IdentityProvider) -> None:
     browser = requests.Session()
     pages = [browser.get(authorization_url(provider, state=state), timeout=5).url for state in ("tab-1", "tab-2")]
@@ -135,9 +143,8 @@ def test_two_logins_of_one_browser_at_once_both_succeed(provider: IdentityProvid
 def test_it_signs_with_the_algorithm_that_was_asked_for_and_can_put_the_address_in_the_token(
     tmp_path: Path, algorithm: str
 ) -> None:
-    client = {"client_id": "authd", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "none"}
     with start_identity_provider(
-        tmp_path, people=[ALICE], clients=[client], algorithm=algorithm, claims_in_id_token=True
+        tmp_path, people=[ALICE], clients=[CLIENT], algorithm=algorithm, claims_in_id_token=True
     ) as started:
         token = redeem(started, started.log_in(authorization_url(started), "alice")).json()["id_token"]
         process = started.process

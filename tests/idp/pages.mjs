@@ -15,7 +15,7 @@ export function escape(text) {
 export function messagePage(message, form = '') {
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Demonstration provider</title><style>${STYLE}</style></head>
+<title>Demonstration provider</title><link rel="icon" href="data:,"><style>${STYLE}</style></head>
 <body><main><h1>Demonstration provider</h1><p>${escape(message)}</p>${form}</main></body></html>`;
 }
 

@@ -20,6 +20,7 @@ const settings = {
   people: [], // [{account, amr, claims: {email, email_verified, name, groups, ...}}]
   clients: [], // as in dynamic registration: client_id, redirect_uris, token_endpoint_auth_method, ...
   algorithm: 'RS256', // of the ID tokens
+  always_ask: false, // true: nobody is remembered, each login shows the people
   claims_in_id_token: false, // false, as the certified default: from userinfo only
   ...JSON.parse(readFileSync(process.argv[2], 'utf8')),
 };
@@ -46,9 +47,12 @@ function claimsByScope() {
 }
 
 function policy() {
-  const prompts = interactionPolicy.base();
+  const { Check, Prompt, base } = interactionPolicy;
+  const prompts = base();
+  const asked = (ctx) => Boolean(ctx.oidc.result?.login);
+  if (settings.always_ask) prompts.get('login').checks.add(new Check('always_ask', 'choose', (ctx) => !asked(ctx)));
   // Not among the prompts of the default policy, and what "use another account" asks for.
-  prompts.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0);
+  prompts.add(new Prompt({ name: 'select_account', requestable: true }), 0);
   return prompts;
 }
 
