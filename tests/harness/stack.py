@@ -194,7 +194,7 @@ def start_stack(
         config = _write_config(directory, port, provider.issuer, applications, settings or {}, provider_settings or {})
         hosts = _hosts(applications)
         _render_nginx(directory)
-        ensure_certificates(directory, [TEAM, *hosts])
+        ensure_certificates(directory, [TEAM, *(host.removeprefix("*.") for host in hosts)])
         text = _render_http(directory, port, application.port, applications, locations or {})
         started: list[Stack] = []
         # After nginx: while that keeps connections open, authd waits for them to come to an end.
