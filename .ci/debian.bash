@@ -27,18 +27,23 @@ install_debian_packages() {
         esac
     done
     find_python >/dev/null || missing+=(python3-venv python3-dev)
-    remember_services "${services[@]}"
-    if [ ${#missing[@]} -gt 0 ]; then fetch_packages "${missing[@]}"; fi
+    if [ ${#missing[@]} -gt 0 ]; then
+        require_root "${missing[@]}"
+        remember_services "${services[@]}"
+        fetch_packages "${missing[@]}"
+    fi
     disable_remembered_services
 }
 
-fetch_packages() {
+require_root() {
     command -v apt-get >/dev/null || die "set-up: this machine has no apt-get. Install by hand what these Debian packages hold: $*"
-    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
-        [ -t 0 ] && command -v sudo >/dev/null ||
-            die "set-up: these Debian packages are missing, and installing them needs root:" "    apt-get install $*"
-        sudo true
-    fi
+    if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then return; fi
+    [ -t 0 ] && command -v sudo >/dev/null ||
+        die "set-up: these Debian packages are missing, and installing them needs root:" "    apt-get install $*"
+    sudo true
+}
+
+fetch_packages() {
     forbid_service_starts
     step apt-update "list of Debian's packages" as_root apt-get update
     step apt-install "Debian packages: $*" as_root env DEBIAN_FRONTEND=noninteractive \
@@ -74,8 +79,8 @@ disable_remembered_services() {
     for service in $(sort -u $LOGS/services-to-disable); do
         command -v "$service" >/dev/null || continue
         if [ -d /run/systemd/system ]; then as_root systemctl --quiet stop "$service"; fi
-        as_root update-rc.d "$service" disable >>$LOGS/services.log 2>&1
-        echo "set-up: the service $service, which came with the package, is disabled"
+        step "disable-$service" "service $service, which came with the package, disabled" \
+            as_root update-rc.d "$service" disable
     done
     rm $LOGS/services-to-disable
 }

@@ -111,6 +111,8 @@ class Access:
             return Verdict(Decision(Outcome.DENY, Reason.CONFLICTING_SESSIONS, application.id), application)
         if credential.session is None:
             return Verdict(_with_reason(anonymous, credential.reason), application)
+        if credential.session.identity.provider_id not in application.allowed_idps:
+            return Verdict(_with_reason(anonymous, Reason.PROVIDER_NOT_ALLOWED), application)
         decision = decide(application, Facts(request.client_ip, credential.session.identity))
         until = self._cacheable_until(index, request, credential) if decision.outcome is Outcome.ALLOW else 0
         return Verdict(decision, application, credential.session, credential.token, until)

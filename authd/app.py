@@ -21,7 +21,7 @@ from authd.access import Access
 from authd.attempts import Attempts
 from authd.audit import DecisionLog, log_event
 from authd.config import Config, IdentityProviderConfig
-from authd.errors import SecretError, StoreError, StoreUnavailableError
+from authd.errors import AuthdError, SecretError, StoreError, StoreUnavailableError
 from authd.idp import create_provider
 from authd.keys import Keyring
 from authd.limits import LoginLimits
@@ -47,6 +47,8 @@ App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
 _ALPHABET = string.ascii_letters + string.digits
 _REFETCH_SECONDS = 30
 _UPKEEP_SECONDS = 60
+# A sweep removes a bounded number of rows, so that it holds no lock for long.
+_MOST_SWEEPS = 50
 
 
 def new_id(length: int) -> str:
@@ -72,6 +74,8 @@ class Worker:
         self.store = store
         self.metrics = Metrics()
         self._new_config = new_config
+        self._monotonic = monotonic
+        self._next_upkeep = monotonic() + _UPKEEP_SECONDS
         self._keyring: Keyring | None = None
         self.records = records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._policies = Policies(config, build_index(config), {})
@@ -132,25 +136,18 @@ class Worker:
         now = int(self.clock())
         self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
         self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
-        await self.store.sweep(now=now)
+        for _ in range(_MOST_SWEEPS):
+            if not await self.store.sweep(now=now):
+                break
 
     async def run(self) -> None:
         """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
         ends."""
-        next_upkeep = self.clock() + _UPKEEP_SECONDS
         was_up = self._keyring is not None
         while True:
             self._take_new_config()
-            try:
-                if self._keyring is None:
-                    await self.start()
-                await self.sessions.poll()
-                if self.clock() >= next_upkeep:
-                    next_upkeep = self.clock() + _UPKEEP_SECONDS
-                    await self.upkeep()
-                is_up, problem = True, ""
-            except StoreError as error:
-                is_up, problem = False, str(error)
+            problem = await self._follow_store()
+            is_up = problem is None
             if is_up != was_up:
                 log_event("store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem)
             was_up = is_up
@@ -158,16 +155,38 @@ class Worker:
             self.metrics.flush()
             await asyncio.sleep(POLL_SECONDS)
 
+    async def _follow_store(self) -> str | None:
+        """One round with the store; what went wrong, or None."""
+        try:
+            if self._keyring is None:
+                await self.start()
+            await self.sessions.poll()
+            if self._monotonic() >= self._next_upkeep:
+                self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
+                await self.upkeep()
+        except StoreError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - a loop that died would miss every revocation from then on
+            log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
+            return f"unforeseen: {type(error).__name__}"
+        return None
+
     def close(self) -> None:
         """Let go of the providers' connections; the store is its opener's to close."""
         for provider in self._policies.providers.values():
             provider.close()
 
     def _take_new_config(self) -> None:
-        config = self._new_config()
-        if config is not None:
-            self._policies = self._with_providers(config)
-            log_event("config.loaded", applications=len(config.applications))
+        try:
+            config = self._new_config()
+            if config is not None:
+                self._policies = self._with_providers(config)
+                log_event("config.loaded", applications=len(config.applications))
+                self.metrics.set_reload_successful(True)
+        except AuthdError as error:
+            # The master has validated it; a secret may have gone since. The running configuration stays.
+            self.metrics.set_reload_successful(False)
+            log_event("config.refused", level="error", message=str(error))
 
     def _with_providers(self, config: Config) -> Policies:
         """Providers whose settings did not change keep their keys and connections."""
@@ -186,7 +205,7 @@ class Worker:
     def _create(self, config: Config, provider: IdentityProviderConfig) -> Provider:
         return create_provider(
             provider,
-            client_secret=_load_client_secret(provider),
+            client_secret=load_client_secret(provider),
             redirect_uri=f"https://{config.team_domain}{config.path_prefix}/callback",
             clock=self.clock,
             may_refetch=self._may_refetch,
@@ -208,7 +227,7 @@ class Worker:
         return limits.per_address, limits.per_person, limits.window_seconds
 
 
-def _load_client_secret(provider: IdentityProviderConfig) -> str | None:
+def load_client_secret(provider: IdentityProviderConfig) -> str | None:
     """The client secret from its file or variable; None for a public client. Raises SecretError, without the secret."""
     name = provider.client_secret_env
     if name is not None:

@@ -33,6 +33,7 @@ _META, _ATTEMPT, _PATH = "meta", "attempt", "path"
 _CHUNK = 3600
 # All attempts of a browser together, so that its Cookie header stays within nginx' and gunicorn's limits.
 MAX_ATTEMPTS_BYTES = 14_000
+MAX_STATE_PATH_BYTES = 5_000
 _APP_SESSION = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,3})\.(\d{1,12})\Z")
 
 
@@ -117,8 +118,12 @@ class Attempts:
         return Meta(**document) if document else None
 
     def render_path(self, return_path: str, host: str) -> str:
-        """The sealed `state` that goes with a one-time code: where to start again when the code was spent before."""
-        return self._sealer.seal_text(_PATH, host, return_path.encode())
+        """The sealed `state` that goes with a one-time code: where to start again when the code was spent before.
+
+        A path that would swell it beyond what nginx takes as a request line (8 kB by default) is left to the code.
+        """
+        kept = return_path if len(return_path) <= MAX_STATE_PATH_BYTES else "/"
+        return self._sealer.seal_text(_PATH, host, kept.encode())
 
     def find_path(self, unverified_text: str, host: str) -> str | None:
         """What `render_path` sealed for this host. It grants nothing and does not age."""

@@ -15,8 +15,12 @@ MAX_VALUES = 4
 
 
 def _pairs(header: str) -> Iterator[tuple[str, str]]:
-    """Name and raw value of each cookie. Space and tab around them are dropped (nginx splits at ";" and "," alike)."""
-    for part in header.replace(",", ";").split(";"):
+    """Name and raw value of each cookie. Space and tab around them are dropped.
+
+    Parted at ";" alone, though nginx parts at "," too: a host beside ours may set `x=1,__Host-authd_team=...` for their
+    common parent, and a `__Host-` name must not be smuggled in within the value of another cookie.
+    """
+    for part in header.split(";"):
         name, separator, value = part.partition("=")
         if separator:
             yield name.strip(" \t"), value.strip(" \t")

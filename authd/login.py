@@ -54,10 +54,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Send the browser on, with these cookies."""
+    """Send the browser on, with these cookies. `session` is the one that is handed over, if any."""
 
     location: str
     cookies: tuple[str, ...] = ()
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ class Login:
         if application is None or session is None:
             raise _start_again("session_ended", "The session of this login has ended meanwhile.", return_url)
         decision = decide(application, replace(client.facts, identity=session.identity))
-        if decision.outcome is not Outcome.ALLOW:
+        if decision.outcome is not Outcome.ALLOW or session.identity.provider_id not in application.allowed_idps:
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
         now = self._clock()
@@ -277,10 +278,9 @@ class Login:
         """The identity provider's answer. Raises LoginError, ProviderError, StoreError."""
         attempt = self.find_attempt(unverified_query, client)
         if attempt is None:
-            raise LoginError(
-                "state_invalid", 400, "This login was not begun in this browser, was used before, or is too old."
-            )
-        return_url = self._origin(attempt.host) + attempt.return_path
+            sentence = "This login was not begun in this browser, was used before, or is too old."
+            raise _start_again("state_invalid", sentence, f"https://{self._policies().config.team_domain}/")
+        return_url = self.return_url(attempt)
         provider = self._policies().providers.get(attempt.provider_id)
         application = self._policies().index.find_by_id(attempt.application_id)
         if provider is None or application is None:
@@ -361,7 +361,13 @@ class Login:
         await self._records.add_code(code_id, code, now=int(self._clock()))
         prefix = self._policies().config.path_prefix
         state = self._attempts.render_path(return_path, began.host)
-        return Redirect(f"{self._origin(began.host)}{prefix}/authorized?nonce={code_id}&state={state}", cookies)
+        return Redirect(
+            f"{self._origin(began.host)}{prefix}/authorized?nonce={code_id}&state={state}", cookies, session
+        )
+
+    def return_url(self, attempt: Attempt) -> str:
+        """The page that an attempt is to end on; going there starts again."""
+        return self._origin(attempt.host) + attempt.return_path
 
     # --- addresses --------------------------------------------------------------------------------------------------
 

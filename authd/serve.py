@@ -11,11 +11,9 @@ import asyncio
 import grp
 import hashlib
 import os
-import shutil
 import signal
 import struct
 import sys
-import tempfile
 import time
 from pathlib import Path
 from types import FrameType
@@ -23,12 +21,14 @@ from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from prometheus_client.multiprocess import mark_process_dead
 
 from authd import __version__
-from authd.app import App, Worker, create_app, load_listener_secret
+from authd.app import App, Worker, create_app, load_client_secret, load_listener_secret
 from authd.audit import configure_logging, log_event
 from authd.config import Config, load_config, parse_config
-from authd.errors import ConfigError
+from authd.errors import ConfigError, SecretError
+from authd.metrics import Metrics
 from authd.sealing import Sealer, load_sealer
 from authd.state import open_store
 from authd.state.records import Records
@@ -109,6 +109,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._slot = ConfigSlot(config_path.read_text("utf-8"))
         self._sealer = load_sealer(config.secret_file)
         self._listener_secret = load_listener_secret(config.listen_secret_file)
+        self._metrics = Metrics()
         super().__init__()
 
     def load_config(self) -> None:
@@ -117,7 +118,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         settings: dict[str, Any] = {
             "bind": config.listen,
             "workers": _worker_count(config.workers),
-            "worker_class": "asgi",
+            "worker_class": "authd.serve_worker.PromptWorker",
             "asgi_loop": "uvloop",
             "asgi_lifespan": "on",
             "umask": 0o117,  # the socket is 0660; gunicorn's default is 0777
@@ -162,15 +163,21 @@ class Server(BaseApplication):  # type: ignore[misc]
         try:
             text = self._path.read_text("utf-8")
             config = self._parse(text)
-        except (OSError, UnicodeDecodeError) as error:
-            return log_event("config.refused", level="error", message=f"{self._path}: {error}")
+            for provider in config.identity_providers:
+                load_client_secret(provider)
+        except (OSError, UnicodeDecodeError, SecretError) as error:
+            return self._refuse_config(message=f"{self._path}: {error}")
         except ConfigError as error:
-            mistakes = [str(mistake) for mistake in error.mistakes]
-            return log_event("config.refused", level="error", source=str(self._path), mistakes=mistakes)
+            return self._refuse_config(source=str(self._path), mistakes=[str(mistake) for mistake in error.mistakes])
         for name in _needs_restart(self._config, config):
             log_event("config.needs_restart", level="warning", key=name)
         self._slot.write(text)
+        self._metrics.set_reload_successful(True)
         return log_event("config.accepted", source=str(self._path), applications=len(config.applications))
+
+    def _refuse_config(self, **fields: Any) -> None:
+        self._metrics.set_reload_successful(False)
+        log_event("config.refused", level="error", **fields)
 
     def _find_new_config(self) -> Config | None:
         text = self._slot.find_new()
@@ -195,24 +202,19 @@ def _worker_count(workers: int | str) -> int:
 
 
 def _forget_metrics(arbiter: Arbiter, worker: Any) -> None:
-    from prometheus_client.multiprocess import mark_process_dead
-
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def serve(config_path: Path) -> None:
-    """Run until told to stop. Raises ConfigError, SecretError or StoreError before anything listens."""
+    """Run until told to stop. Raises ConfigError, SecretError or StoreError before anything listens.
+
+    Within `metrics_files.shared_metrics`, so that every worker's metrics count.
+    """
     config = load_config(config_path)
     configure_logging()
     _prepare_state(config, load_sealer(config.secret_file))
-    with tempfile.TemporaryDirectory(prefix="authd-metrics-") as directory:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-        signal.signal(signal.SIGTERM, _exit)
-        try:
-            Server(config_path, config).run()
-        finally:
-            # Only the master cleans up: a worker leaves by os._exit in gunicorn's hands, or inherits this frame.
-            shutil.rmtree(directory, ignore_errors=True)
+    signal.signal(signal.SIGTERM, _exit)
+    Server(config_path, config).run()
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

@@ -68,6 +68,7 @@ def _write_config(directory: Path, decision_cache_seconds: int) -> Path:
         "state": f"sqlite:{directory}/authd.db",
         "secret_file": str(secret),
         "decision_cache_seconds": decision_cache_seconds,
+        "identity_providers": [{"id": "corp", "type": "oidc", "issuer": "http://127.0.0.1:9", "client_id": "bench"}],
         "applications": [{"id": "grafana", "domains": [HOST], "policies": [allow]}],
     }
     path = directory / "authd.yml"

@@ -64,7 +64,7 @@ http {{
     access_log off;
     server_tokens off;
     lingering_timeout 1s;
-    server_names_hash_bucket_size 128;
+    server_names_hash_bucket_size 512;
 {temporary}
 {http}
 }}
@@ -88,8 +88,7 @@ def start_nginx(directory: Path, http: str, *, port: int, workers: int = 1) -> N
     deadline = time.monotonic() + _START_SECONDS
     while not _accepts(port):
         if process.poll() is not None:
-            assert process.stderr is not None
-            raise NginxRefusedError(process.stderr.read().decode())
+            raise NginxRefusedError(process.communicate()[1].decode())
         if time.monotonic() > deadline:
             nginx.stop()
             raise NginxRefusedError(f"nginx did not listen on port {port}\n{nginx.error_log}")

@@ -85,6 +85,7 @@ class RawServer(Recorder):
     def __init__(self, address: Path | tuple[str, int], handler: Handler) -> None:
         super().__init__()
         self.handler = handler
+        self.connection_count = 0
         self._connections: set[socket.socket] = set()
         family = _UnixServer if isinstance(address, Path) else _TcpServer
         self._server = family(str(address) if isinstance(address, Path) else address, _make_handler(self))
@@ -127,16 +128,20 @@ def _make_handler(server: RawServer) -> type[socketserver.BaseRequestHandler]:
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             server._connections.add(self.request)
+            server.connection_count += 1
+            try:
+                self._serve()
+            except (OSError, ValueError):
+                return  # the peer went away, or sent what is no HTTP: its problem
+            finally:
+                server._connections.discard(self.request)
+
+        def _serve(self) -> None:
             with self.request.makefile("rwb") as stream:
-                try:
-                    while (request := read_message(stream)) is not None:
-                        server.seen.append(request)
-                        if not _answer(stream, request, server.handler(request)):
-                            return
-                except (ConnectionError, ValueError):
-                    return  # the peer went away, or sent what is no HTTP: its problem
-                finally:
-                    server._connections.discard(self.request)
+                while (request := read_message(stream)) is not None:
+                    server.seen.append(request)
+                    if not _answer(stream, request, server.handler(request)):
+                        return
 
     return Connection
 
