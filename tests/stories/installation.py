@@ -8,12 +8,15 @@ FRONTEND = "https://frontend.example"
 EVERYONE = [{"name": "Everyone", "decision": "allow", "include": [{"everyone": True}]}]
 STAFF = [{"name": "Staff", "decision": "allow", "include": [{"email_domain": "example.com"}]}]
 
+SECTIONS = ("docs", "mail", "forms")
+
 APPLICATIONS: list[dict[str, Any]] = [
     {"id": "grafana", "name": "Grafana", "domains": ["grafana.test"], "policies": STAFF},
     {"id": "wiki", "name": "Wiki", "domains": ["wiki.other.example"], "policies": EVERYONE},
     {"id": "tenants", "name": "Tenants", "domains": ["*.apps.test"], "policies": EVERYONE},
     {"id": "intranet", "name": "Intranet", "domains": ["shared.test"], "policies": EVERYONE},
     {"id": "intranet-admin", "name": "Administration", "domains": ["shared.test/admin"], "policies": STAFF},
+    *({"id": f"intranet-{name}", "domains": [f"shared.test/{name}"], "policies": EVERYONE} for name in SECTIONS),
     {"id": "brief", "name": "Brief", "domains": ["brief.test"], "session_duration": "2s", "policies": EVERYONE},
     {"id": "hooks", "domains": ["hooks.test"], "options_preflight_bypass": True, "policies": EVERYONE},
     {
@@ -56,4 +59,9 @@ def render_location(path: str, application_id: str) -> str:
     }}"""
 
 
-LOCATIONS = {"shared.test": render_location("/", "intranet") + render_location("^~ /admin", "intranet-admin")}
+LOCATIONS = {
+    "shared.test": "\n".join(
+        [render_location("/", "intranet")]
+        + [render_location(f"^~ /{name}", f"intranet-{name}") for name in ("admin", *SECTIONS)]
+    )
+}
