@@ -69,7 +69,7 @@ def open_tabs(stack: Stack, urls: Iterable[str]) -> list[Tab]:
 
 
 def ask_all_at_once(tabs: list[Tab]) -> None:
-    """Every first request leaves before any answer arrives, as when a browser restores its tabs: none carries a cookie."""
+    """Every first request leaves before any answer arrives, as when a browser restores its tabs."""
     for tab in tabs:
         shared, tab.browser = tab.browser, tab.stack.browser()
         tab.step()

@@ -1,4 +1,4 @@
-"""From a protected page to the identity provider and back, and what becomes of somebody who does not go the straight way."""
+"""From a protected page to the identity provider and back, and what becomes of whoever goes another way."""
 
 from __future__ import annotations
 
