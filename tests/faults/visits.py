@@ -1,4 +1,4 @@
-"""What visitors do while something in authd goes wrong: kinds of requests, with the order for a fault in their query."""
+"""What visitors do while something in authd goes wrong: kinds of requests, the order for a fault in their query."""
 
 from __future__ import annotations
 
