@@ -84,9 +84,9 @@ class ProviderHttp:
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 # Reading the system's authorities takes a tenth of a second: not when a worker starts, nor in its loop.
-                tls = self._tls or await loop.run_in_executor(self._threads, ssl.create_default_context)
-                self._tls = tls
-                call = Call(self._provider_id, what, _Adapter(sockets, tls, self._deadline_seconds))
+                if self._tls is None:
+                    self._tls = await loop.run_in_executor(self._threads, ssl.create_default_context)
+                call = Call(self._provider_id, what, _Adapter(sockets, self._tls, self._deadline_seconds))
                 return await loop.run_in_executor(self._threads, work, call)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._explain(what, error) from error
