@@ -197,7 +197,7 @@ class Worker:
             log_event("config.refused", level="error", message=str(error))
 
     def _with_providers(self, config: Config) -> Policies:
-        """Providers whose settings and secret are the same keep their keys. Raises SecretError, and closes none then."""
+        """Providers whose settings and secret are the same keep their keys. Closes none if it raises SecretError."""
         old, secrets = self._policies, {each.id: self._find_client_secret(each) for each in config.identity_providers}
         unchanged = {
             provider.id: old.providers[provider.id]
