@@ -145,14 +145,19 @@ class Worker:
         ends."""
         was_up = self._keyring is not None
         while True:
-            self._take_new_config()
-            problem = await self._follow_store()
-            is_up = problem is None
-            if is_up != was_up:
-                log_event("store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem)
-            was_up = is_up
-            self.metrics.set_store_up(is_up)
-            self.metrics.flush()
+            try:
+                self._take_new_config()
+                problem = await self._follow_store()
+                is_up = problem is None
+                if is_up != was_up:
+                    log_event(
+                        "store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem
+                    )
+                was_up = is_up
+                self.metrics.set_store_up(is_up)
+                self.metrics.flush()
+            except Exception as error:  # noqa: BLE001 - a loop that died would miss every revocation from then on
+                log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
             await asyncio.sleep(POLL_SECONDS)
 
     async def _follow_store(self) -> str | None:
@@ -166,9 +171,6 @@ class Worker:
                 await self.upkeep()
         except StoreError as error:
             return str(error)
-        except Exception as error:  # noqa: BLE001 - a loop that died would miss every revocation from then on
-            log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
-            return f"unforeseen: {type(error).__name__}"
         return None
 
     def close(self) -> None:
@@ -189,17 +191,19 @@ class Worker:
             log_event("config.refused", level="error", message=str(error))
 
     def _with_providers(self, config: Config) -> Policies:
-        """Providers whose settings did not change keep their keys and connections."""
-        old, unchanged = self._policies, {}
-        known = {provider.id: provider for provider in old.config.identity_providers}
-        for id_, provider in old.providers.items():
-            if known[id_] in config.identity_providers:
-                unchanged[id_] = provider
-            else:
-                provider.close()
+        """Providers whose settings did not change keep their keys. Raises SecretError, and closes none then."""
+        old = self._policies
+        unchanged = {
+            provider.id: old.providers[provider.id]
+            for provider in old.config.identity_providers
+            if provider.id in old.providers and provider in config.identity_providers
+        }
         providers = {
             each.id: unchanged.get(each.id) or self._create(config, each) for each in config.identity_providers
         }
+        for id_, provider in old.providers.items():
+            if id_ not in unchanged:
+                provider.close()
         return Policies(config, build_index(config), providers)
 
     def _create(self, config: Config, provider: IdentityProviderConfig) -> Provider:

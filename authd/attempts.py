@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from authd.cookies import cookie_names, find_cookie, render_cookie, render_expired_cookie
+from authd.cookies import find_cookie, find_cookies_by_prefix, render_cookie, render_expired_cookie
 from authd.errors import SealError
 from authd.sealing import Sealer
 
@@ -149,8 +149,9 @@ class Attempts:
         Not checked: that `state` itself is the attempt's; the caller compares, in constant time.
         """
         id_ = unverified_state.partition(".")[0]
-        names = cookie_names(cookie_header, f"{_ATTEMPT_PREFIX}{id_}_") if id_ else []
-        sealed = "".join(find_cookie(cookie_header, f"{_ATTEMPT_PREFIX}{id_}_{n}") or "" for n in range(len(names)))
+        prefix = f"{_ATTEMPT_PREFIX}{id_}_"
+        chunks = find_cookies_by_prefix(cookie_header, prefix) if id_ else {}
+        sealed = "".join(chunks.get(f"{prefix}{n}", "") for n in range(len(chunks)))
         document = self._open(_ATTEMPT, id_, sealed)
         return Attempt(**document) if document else None
 
@@ -164,14 +165,15 @@ class Attempts:
 
 def forget_attempt(attempt_id: str, cookie_header: str) -> list[str]:
     """The Set-Cookie values that remove an attempt, once it is over."""
-    return [render_expired_cookie(name) for name in cookie_names(cookie_header, f"{_ATTEMPT_PREFIX}{attempt_id}_")]
+    chunks = find_cookies_by_prefix(cookie_header, f"{_ATTEMPT_PREFIX}{attempt_id}_")
+    return [render_expired_cookie(name) for name in chunks]
 
 
 def _drop_oldest(cookie_header: str, budget_bytes: int) -> list[str]:
     """Ids begin with the time, so that names sort by age. The youngest attempts within the budget stay."""
     dropped: list[str] = []
-    for name in sorted(cookie_names(cookie_header, _ATTEMPT_PREFIX), reverse=True):
-        budget_bytes -= len(name) + len(find_cookie(cookie_header, name) or "")
+    for name, value in sorted(find_cookies_by_prefix(cookie_header, _ATTEMPT_PREFIX).items(), reverse=True):
+        budget_bytes -= len(name) + len(value)
         if budget_bytes < 0:
             dropped.append(render_expired_cookie(name))
     return dropped
