@@ -108,19 +108,26 @@ def readings_of(raw_path: str) -> frozenset[str]:
     """Every path that a program behind nginx might take `raw_path` for.
 
     Escapes undone up to three times, `;` parameters kept or dropped, backslashes kept or turned, cut at `#`, `?` or
-    NUL or not, slashes merged, dot segments resolved. The true path of nginx is among them.
+    NUL or not, slashes merged, dot segments resolved or not. The true path of nginx is among them.
+
+    Not resolved: a router that goes by the beginning takes `/admin/delete/../..` for something below `/admin`.
     """
     texts = {raw_path}
     for _ in range(3):
-        texts |= {unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("latin-1") for text in texts}
+        texts |= {unquote_to_bytes(text.encode("latin-1", "replace")).decode("latin-1") for text in texts}
     texts |= {re.split(r"[#?\x00]", text, maxsplit=1)[0] for text in texts}
     texts |= {text.replace("\\", "/") for text in texts}
     texts |= {re.sub(r";[^/]*", "", text) for text in texts}
-    return frozenset(_as_utf8(_resolved(text)) for text in texts)
+    return frozenset(_as_utf8(reading) for text in texts for reading in (_resolved(text), _merged(text)))
 
 
 def _as_utf8(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "replace")
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _merged(path: str) -> str:
+    """Slashes merged, `.` left out, and `..` left as it is."""
+    return "/" + "/".join(segment for segment in path.split("/") if segment not in ("", "."))
 
 
 def _resolved(path: str) -> str:
