@@ -107,6 +107,7 @@ def reset(idp: FakeProvider) -> None:
     """Make the provider well-behaved again."""
     idp.misbehave = set()
     idp.claims = {}
+    idp.delays = {}
     idp.key_names = idp.key_names[:1]
     idp.counts.clear()
     idp.token_requests.clear()

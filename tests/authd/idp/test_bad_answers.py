@@ -76,6 +76,16 @@ async def _time_out(worker: OidcProvider) -> None:
     assert outage.value.cause == "timeout"
 
 
+async def test_two_calls_that_are_in_time_can_be_too_late_together(
+    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+) -> None:
+    worker = start_worker(settings, deadline_seconds=DEADLINE_SECONDS)
+    idp.misbehave = {"scope-userinfo-claims"}
+    idp.delays = {"token": 0.6 * DEADLINE_SECONDS, "userinfo": 0.6 * DEADLINE_SECONDS}
+    with pytest.raises(ProviderUnavailableError, match="the whole login took longer than 1 seconds"):
+        await log_in(worker)
+
+
 async def test_a_redirect_is_never_followed(idp: FakeProvider, worker: OidcProvider) -> None:
     idp.misbehave = {"jwks-redirect"}
     with running_provider() as elsewhere:
