@@ -44,9 +44,16 @@ def find_cookies_ignoring_case(header: str, name: str) -> list[str]:
     return list(values)[:MAX_VALUES]
 
 
-def cookie_names(header: str, prefix: str) -> list[str]:
-    """The names that begin with `prefix`, in their order, once each."""
-    return list(dict.fromkeys(name for name, _ in _pairs(header) if name.startswith(prefix)))
+def find_cookies_by_prefix(header: str, prefix: str) -> dict[str, str]:
+    """Every cookie whose name begins with `prefix`, in their order; one that is there twice has the value "".
+
+    Reads the header once, however many there are: a look-up for each would let one request take half a second.
+    """
+    values: dict[str, str] = {}
+    for name, value in _pairs(header):
+        if name.startswith(prefix):
+            values[name] = "" if name in values else value
+    return values
 
 
 def render_cookie(name: str, value: str, *, max_age_seconds: int, now: float) -> str:

@@ -56,7 +56,7 @@ class ProviderHttp:
         self._provider_id = provider_id
         self._deadline_seconds = deadline_seconds
         self._is_closed = False
-        self._tls = ssl.create_default_context()
+        self._tls: ssl.SSLContext | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"idp-{provider_id}")
 
     async def get(self, what: str, url: str, *, max_bytes: int, bearer: str | None = None) -> Answer:
@@ -80,10 +80,13 @@ class ProviderHttp:
             # A reload has replaced this provider in the middle of somebody's login.
             raise ProviderUnavailableError(self._provider_id, "closed", "its settings were just replaced")
         sockets = _OpenSockets()
-        call = Call(self._provider_id, what, _Adapter(sockets, self._tls, self._deadline_seconds))
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline_seconds):
+                # Reading the system's authorities takes a tenth of a second: not when a worker starts, nor in its loop.
+                if self._tls is None:
+                    self._tls = await loop.run_in_executor(self._threads, ssl.create_default_context)
+                call = Call(self._provider_id, what, _Adapter(sockets, self._tls, self._deadline_seconds))
                 return await loop.run_in_executor(self._threads, work, call)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._explain(what, error) from error

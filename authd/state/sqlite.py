@@ -170,8 +170,11 @@ class SqliteStore:
             raise _store_error(self._path, error) from error
 
 
-def _first(row: tuple[bytes, ...] | None) -> bytes | None:
-    return row[0] if row else None
+def _first(row: tuple[object, ...] | None) -> bytes | None:
+    """The value. SQLite keeps any type in any column: what is no blob is not ours, and opens never."""
+    if row is None:
+        return None
+    return row[0] if isinstance(row[0], bytes) else b""
 
 
 def _open(path: Path) -> sqlite3.Connection:

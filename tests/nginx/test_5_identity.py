@@ -158,12 +158,12 @@ def test_5_4_a_websocket_is_opened_and_carries_data(site: Site) -> None:
     ]
     with socket.create_connection(("127.0.0.1", site.port), timeout=5) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        stream = connection.makefile("rb")
-        answer = read_message(stream)
-        assert answer is not None
-        assert (answer.status, answer.get("Upgrade")) == (101, "websocket")
-        connection.sendall(b"hello")
-        assert stream.read(5) == b"hello"
+        with connection.makefile("rb") as stream:
+            answer = read_message(stream)
+            assert answer is not None
+            assert (answer.status, answer.get("Upgrade")) == (101, "websocket")
+            connection.sendall(b"hello")
+            assert stream.read(5) == b"hello"
     assert identity(site.application.last) == dict(IDENTITY)
     assert site.application.last.get("Connection") == "upgrade"
 
