@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 NGINX = "/usr/sbin/nginx"
 _START_SECONDS = 10.0
+# net.ipv4.ip_local_port_range begins at 32768.
+_PORTS = range(12000, 32000)
 
 
 class NginxRefusedError(Exception):
@@ -41,10 +44,16 @@ class Nginx:
 
 
 def find_free_port() -> int:
-    """A loopback port that nobody listens on now. Another process may take it before you do."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody uses now, another at each call.
+
+    Below those that the kernel gives to outgoing connections: one of them would take it before your server does,
+    which happens in every few hundred tests.
+    """
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def render_main(directory: Path, http: str, *, workers: int = 1) -> str:
