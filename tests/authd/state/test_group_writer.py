@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def writer(path: Path) -> Iterator[GroupWriter]:
     made.close()
 
 
-def insert(number: int, text: str | None) -> object:
+def insert(number: int, text: str | None) -> Callable[[sqlite3.Connection], int]:
     return lambda connection: connection.execute("INSERT INTO notes VALUES (?, ?)", (number, text)).rowcount
 
 
@@ -44,10 +43,17 @@ def read(path: Path) -> list[int]:
         connection.close()
 
 
-def hold(writer: GroupWriter) -> tuple[threading.Event, Future[None]]:
-    """Keep the writer busy until the event is set, so that what follows waits together."""
-    release = threading.Event()
-    return release, writer.submit(lambda connection: release.wait(WAIT_SECONDS) and None)
+def hold(writer: GroupWriter) -> threading.Event:
+    """Keep the writer busy, from now until the event is set, so that what follows waits together."""
+    begun, release = threading.Event(), threading.Event()
+
+    def wait(connection: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait(WAIT_SECONDS)
+
+    writer.submit(wait)
+    assert begun.wait(WAIT_SECONDS)
+    return release
 
 
 def test_what_waits_together_is_committed_once(writer: GroupWriter, path: Path) -> None:
@@ -55,8 +61,8 @@ def test_what_waits_together_is_committed_once(writer: GroupWriter, path: Path) 
     writer._connection.set_trace_callback(
         lambda statement: commits.append(statement) if statement == "COMMIT" else None
     )
-    release, held = hold(writer)
-    writes = [writer.submit(insert(number, "x")) for number in range(50)]  # type: ignore[arg-type]
+    release = hold(writer)
+    writes = [writer.submit(insert(number, "x")) for number in range(50)]
     release.set()
     assert [write.result(WAIT_SECONDS) for write in writes] == [1] * 50
     assert read(path) == list(range(50))
@@ -64,10 +70,10 @@ def test_what_waits_together_is_committed_once(writer: GroupWriter, path: Path) 
 
 
 def test_a_write_that_fails_takes_no_other_with_it(writer: GroupWriter, path: Path) -> None:
-    release, _ = hold(writer)
-    before = writer.submit(insert(1, "x"))  # type: ignore[arg-type]
-    broken = writer.submit(insert(2, None))  # type: ignore[arg-type]
-    after = writer.submit(insert(3, "x"))  # type: ignore[arg-type]
+    release = hold(writer)
+    before = writer.submit(insert(1, "x"))
+    broken = writer.submit(insert(2, None))
+    after = writer.submit(insert(3, "x"))
     release.set()
     assert (before.result(WAIT_SECONDS), after.result(WAIT_SECONDS)) == (1, 1)
     with pytest.raises(sqlite3.IntegrityError):
@@ -76,9 +82,9 @@ def test_a_write_that_fails_takes_no_other_with_it(writer: GroupWriter, path: Pa
 
 
 def test_a_write_that_was_given_up_before_its_turn_does_not_happen(writer: GroupWriter, path: Path) -> None:
-    release, _ = hold(writer)
-    given_up = writer.submit(insert(1, "x"))  # type: ignore[arg-type]
-    kept = writer.submit(insert(2, "x"))  # type: ignore[arg-type]
+    release = hold(writer)
+    given_up = writer.submit(insert(1, "x"))
+    kept = writer.submit(insert(2, "x"))
     assert given_up.cancel()
     release.set()
     assert kept.result(WAIT_SECONDS) == 1
@@ -89,19 +95,19 @@ def test_a_locked_file_fails_every_write_that_waits_and_the_next_ones_succeed(wr
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):
-        writer.submit(insert(1, "x")).result(WAIT_SECONDS)  # type: ignore[arg-type]
+        writer.submit(insert(1, "x")).result(WAIT_SECONDS)
     other.execute("ROLLBACK")
     other.close()
-    assert writer.submit(insert(2, "x")).result(WAIT_SECONDS) == 1  # type: ignore[arg-type]
+    assert writer.submit(insert(2, "x")).result(WAIT_SECONDS) == 1
     assert read(path) == [2]
 
 
 def test_what_is_queued_is_finished_before_the_end(writer: GroupWriter, path: Path) -> None:
-    release, _ = hold(writer)
-    last = writer.submit(insert(1, "x"))  # type: ignore[arg-type]
+    release = hold(writer)
+    last = writer.submit(insert(1, "x"))
     release.set()
     writer.close()
     assert last.result(WAIT_SECONDS) == 1
     assert read(path) == [1]
     with pytest.raises(sqlite3.OperationalError, match="closed"):
-        writer.submit(insert(2, "x")).result(WAIT_SECONDS)  # type: ignore[arg-type]
+        writer.submit(insert(2, "x")).result(WAIT_SECONDS)
