@@ -68,12 +68,18 @@ class Worker:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         new_config: Callable[[], Config | None] = lambda: None,
+        find_client_secret: Callable[[IdentityProviderConfig], str | None] | None = None,
     ) -> None:
-        """`new_config` is asked twice a second and gives a configuration that was loaded meanwhile, once."""
+        """`new_config` is asked twice a second and gives a configuration that was loaded meanwhile, once.
+
+        `find_client_secret` gives the secret that goes with it; by default it is read from its place.
+        """
         self.clock = clock
         self.store = store
         self.metrics = Metrics()
         self._new_config = new_config
+        self._find_client_secret = find_client_secret or load_client_secret
+        self._client_secrets: dict[str, str | None] = {}
         self._monotonic = monotonic
         self._next_upkeep = monotonic() + _UPKEEP_SECONDS
         self._keyring: Keyring | None = None
@@ -186,30 +192,34 @@ class Worker:
                 log_event("config.loaded", applications=len(config.applications))
                 self.metrics.set_reload_successful(True)
         except AuthdError as error:
-            # The master has validated it; a secret may have gone since. The running configuration stays.
+            # The master has validated it, so this is unforeseen. The running configuration stays.
             self.metrics.set_reload_successful(False)
             log_event("config.refused", level="error", message=str(error))
 
     def _with_providers(self, config: Config) -> Policies:
-        """Providers whose settings did not change keep their keys. Raises SecretError, and closes none then."""
-        old = self._policies
+        """Providers whose settings and secret are the same keep their keys. Closes none if it raises SecretError."""
+        old, secrets = self._policies, {each.id: self._find_client_secret(each) for each in config.identity_providers}
         unchanged = {
             provider.id: old.providers[provider.id]
             for provider in old.config.identity_providers
-            if provider.id in old.providers and provider in config.identity_providers
+            if provider.id in old.providers
+            and provider in config.identity_providers
+            and secrets[provider.id] == self._client_secrets[provider.id]
         }
         providers = {
-            each.id: unchanged.get(each.id) or self._create(config, each) for each in config.identity_providers
+            each.id: unchanged.get(each.id) or self._create(config, each, secrets[each.id])
+            for each in config.identity_providers
         }
         for id_, provider in old.providers.items():
             if id_ not in unchanged:
                 provider.close()
+        self._client_secrets = secrets
         return Policies(config, build_index(config), providers)
 
-    def _create(self, config: Config, provider: IdentityProviderConfig) -> Provider:
+    def _create(self, config: Config, provider: IdentityProviderConfig, client_secret: str | None) -> Provider:
         return create_provider(
             provider,
-            client_secret=load_client_secret(provider),
+            client_secret=client_secret,
             redirect_uri=f"https://{config.team_domain}{config.path_prefix}/callback",
             clock=self.clock,
             may_refetch=self._may_refetch,
@@ -274,10 +284,13 @@ class _Lifespan:
         await self._worker.store.close()
 
 
-def create_app(worker: Worker, *, listener_secret: str | None = None) -> App:
-    """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them."""
+def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> App:
+    """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them.
+
+    `pages` are those of the configuration's prefix, if they are there already: they take a while to compile.
+    """
     config = worker.policies().config
-    pages = Pages(config.path_prefix)
+    pages = pages or Pages(config.path_prefix)
     answers = Answers(pages, path_prefix=config.path_prefix, origin_of=worker.public_origin)
     middleware: list[Any] = [RefuseByDefault(), _Lifespan(worker)]
     if listener_secret:

@@ -34,36 +34,41 @@ _CHUNK = 3600
 # All attempts of a browser together, so that its Cookie header stays within nginx' and gunicorn's limits.
 MAX_ATTEMPTS_BYTES = 14_000
 MAX_STATE_PATH_BYTES = 5_000
-_APP_SESSION = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,3})\.(\d{1,12})\Z")
+_APP_SESSION = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,3})\.(\d{1,12})\.([0-9a-f]{8}|)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AppSession:
-    """A browser on an application's host. `round` hand-overs in a row ended at `round_at` (Unix seconds)."""
+    """A browser on an application's host. `round` hand-overs in a row ended at `round_at` (Unix seconds).
+
+    They count for one application, named by eight digits of its AUD: a host may have many, each with its own login.
+    """
 
     name: str
     round: int = 0
     round_at: int = 0
+    application_tag: str = ""
 
     @property
     def hash(self) -> str:
         """What others may know of the name: its SHA-256, 64 hex digits."""
         return hashlib.sha256(self.name.encode()).hexdigest()
 
-    def rounds(self, now: float) -> int:
-        """How many hand-overs in a row have just happened."""
-        return self.round if 0 <= now - self.round_at <= ROUND_SECONDS else 0
+    def rounds(self, aud: str, now: float) -> int:
+        """How many hand-overs in a row to this application have just happened."""
+        is_recent = 0 <= now - self.round_at <= ROUND_SECONDS
+        return self.round if is_recent and self.application_tag == aud[:8] else 0
 
     def render(self, now: float) -> str:
         """The Set-Cookie value."""
-        value = f"{self.name}.{self.round}.{self.round_at}"
+        value = f"{self.name}.{self.round}.{self.round_at}.{self.application_tag}"
         return render_cookie(APP_SESSION_COOKIE, value, max_age_seconds=APP_SESSION_SECONDS, now=now)
 
 
 def find_app_session(cookie_header: str) -> AppSession | None:
     """The browser's name on this host, or None if it brought none (or nonsense)."""
     match = _APP_SESSION.match(find_cookie(cookie_header, APP_SESSION_COOKIE) or "")
-    return AppSession(match[1], int(match[2]), int(match[3])) if match else None
+    return AppSession(match[1], int(match[2]), int(match[3]), match[4]) if match else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,7 @@ class Login:
             host=host,
             return_path_hash=hash_path(return_path),
             app_session_hash=app_session.hash,
-            round=app_session.rounds(now),
+            round=app_session.rounds(application.aud, now),
             prompt=prompt,
             expires_at=int(now) + META_SECONDS,
         )
@@ -165,10 +165,11 @@ class Login:
         base = f"{self._team_url()}/login/{host}?kid={application.aud}"
         return f"{base}&redirect_url={encode_parameter(return_path)}"
 
-    def is_looping(self, cookie_header: str) -> bool:
-        """True if this browser was handed over MAX_ROUNDS times in a row and still comes without a session."""
+    def is_looping(self, application: Application, cookie_header: str) -> bool:
+        """True if this browser was handed over to the application MAX_ROUNDS times in a row and still comes without a
+        session."""
         app_session = find_app_session(cookie_header)
-        return app_session is not None and app_session.rounds(self._clock()) >= MAX_ROUNDS
+        return app_session is not None and app_session.rounds(application.aud, self._clock()) >= MAX_ROUNDS
 
     async def redeem(self, unverified_query: str, host: str, client: Client) -> Redirect:
         """Turn a one-time code into the application's token. Raises LoginError; StoreError if the store does not
@@ -211,7 +212,9 @@ class Login:
             session, audience=application.aud, expires_at=expires_at, policy_id=decision.policy_id
         )
         cookie = render_cookie(application.cookie_name, token, max_age_seconds=expires_at - int(now), now=now)
-        counted = AppSession(app_session.name, round=code.round + 1, round_at=int(now))
+        counted = AppSession(
+            app_session.name, round=code.round + 1, round_at=int(now), application_tag=application.aud[:8]
+        )
         return Redirect(return_url, (cookie, counted.render(now)))
 
     # --- team host --------------------------------------------------------------------------------------------------

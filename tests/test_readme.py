@@ -54,7 +54,9 @@ def test_nginx_accepts_the_hosts_with_the_files_that_authd_renders(config: Path,
     hosts = hosts.replace("listen 443 ssl", f"listen 127.0.0.1:{find_free_port()} ssl")
     verdict = check_nginx(tmp_path / "nginx", CERTIFICATE.format(directory=tmp_path) + hosts)
     assert "test is successful" in verdict
-    assert "[warn]" not in verdict
+    # The machine's own limit of open files is no matter of these files.
+    warnings = [line for line in verdict.splitlines() if "[warn]" in line and "open file resource limit" not in line]
+    assert warnings == []
 
 
 @pytest.mark.parametrize(("email", "outcome"), [("jane@example.com", "allow"), ("mallory@example.com", "deny")])

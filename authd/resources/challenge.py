@@ -83,7 +83,7 @@ class Challenge:
         host, return_path = request.url.host, _return_path(request)
         is_read = request.method in ("GET", "HEAD")
         if is_read and negotiation.wants_redirect:
-            if self._login.is_looping(request.cookie_header):
+            if self._login.is_looping(application, request.cookie_header):
                 return self._answers.login_loop(resp, decision.reason, host, return_path)
             redirect = self._login.begin(application, host, return_path, request.cookie_header)
             return self._answers.redirect(resp, redirect.location, redirect.cookies)

@@ -106,16 +106,24 @@ class TeamHost:
     def _log_success(
         self, resp: falcon.asgi.Response, request: EndpointRequest, attempt: Attempt | None, found: Redirect | Denied
     ) -> None:
-        """A person came back from the provider. Being handed over by a session that lived already is no login."""
-        if attempt is None or found.session is None:
+        """A person came back from the provider, or was refused: the reference on the denied page has to be in the log.
+
+        Being handed over by a session that lived already is no login.
+        """
+        denied = found if isinstance(found, Denied) else None
+        if found.session is None or (attempt is None and denied is None):
             return
-        outcome = "denied" if isinstance(found, Denied) else "success"
-        self._metrics.count_login(attempt.provider_id, outcome)
+        outcome = "denied" if denied else "success"
+        if attempt:
+            self._metrics.count_login(attempt.provider_id, outcome)
         log_event(
             f"login.{outcome}",
-            idp=attempt.provider_id,
-            app=attempt.application_id,
-            host=attempt.host,
+            reason=denied.decision.reason.value if denied else None,
+            policy=denied.decision.policy_name if denied else None,
+            rule=denied.decision.rule if denied else None,
+            idp=found.session.identity.provider_id,
+            app=denied.application.id if denied else attempt and attempt.application_id,
+            host=denied.host if denied else attempt and attempt.host,
             email=found.session.identity.email,
             session=found.session.id[:6],
             ip=str(request.client.facts.client_ip),

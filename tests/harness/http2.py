@@ -5,24 +5,34 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Sequence
+from typing import IO
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_SETTINGS, _HEADERS, _RST_STREAM, _GOAWAY = 4, 1, 3, 7
-_END_STREAM_AND_HEADERS = 0x5
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY = 0, 1, 3, 4, 7
+_END_STREAM, _END_HEADERS = 0x1, 0x4
 
 
-def send_http2(port: int, fields: Sequence[tuple[str, str]]) -> str:
-    """How nginx took it: "answered", "reset" or "closed". Fields are sent as they are (RFC 9113, RFC 7541)."""
+def send_http2(port: int, fields: Sequence[tuple[str, str]], *, unfinished_body: bytes = b"") -> str:
+    """How nginx took it: "answered", "reset" or "closed". Fields are sent as they are (RFC 9113, RFC 7541).
+
+    With `unfinished_body` the request has a body that never ends; it must fit into one frame (16 kB).
+    """
     block = b"".join(_encode_field(name, value) for name, value in fields)
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, b""))
-        connection.sendall(_frame(_HEADERS, _END_STREAM_AND_HEADERS, 1, block))
-        stream = connection.makefile("rb")
-        while len(header := stream.read(9)) == 9:
-            kind = header[3]
-            stream.read(int.from_bytes(header[:3], "big"))
-            if kind in (_HEADERS, _RST_STREAM, _GOAWAY):
-                return {_HEADERS: "answered", _RST_STREAM: "reset", _GOAWAY: "closed"}[kind]
+        connection.sendall(_frame(_HEADERS, _END_HEADERS if unfinished_body else _END_STREAM | _END_HEADERS, 1, block))
+        if unfinished_body:
+            connection.sendall(_frame(_DATA, 0, 1, unfinished_body))
+        with connection.makefile("rb") as stream:
+            return _read_outcome(stream)
+
+
+def _read_outcome(stream: IO[bytes]) -> str:
+    while len(header := stream.read(9)) == 9:
+        kind = header[3]
+        stream.read(int.from_bytes(header[:3], "big"))
+        if kind in (_HEADERS, _RST_STREAM, _GOAWAY):
+            return {_HEADERS: "answered", _RST_STREAM: "reset", _GOAWAY: "closed"}[kind]
     return "closed"
 
 

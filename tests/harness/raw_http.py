@@ -209,9 +209,15 @@ def send_raw(port: int, data: bytes, *, timeout_seconds: float = 10.0) -> Messag
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_seconds) as connection:
         try:
             connection.sendall(data)
-            return read_message(connection.makefile("rb"), head_only=data.startswith(b"HEAD "))
+            return receive(connection, head_only=data.startswith(b"HEAD "))
         except ConnectionError:
             return None
+
+
+def receive(connection: socket.socket, *, head_only: bool = False) -> Message | None:
+    """The one answer that is read from a connection; what comes after it is lost."""
+    with connection.makefile("rb") as stream:
+        return read_message(stream, head_only=head_only)
 
 
 def fetch(

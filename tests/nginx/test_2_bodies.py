@@ -7,12 +7,16 @@ import time
 
 import pytest
 
+from tests.harness.http2 import send_http2
 from tests.harness.protected import PROTECTED, Site, render_server
-from tests.harness.raw_http import read_message
+from tests.harness.raw_http import receive
 
 pytestmark = pytest.mark.nginx
 
-HTTP = render_server("app.example.com", f"client_max_body_size 0; location / {{ set $authd_app app; {PROTECTED} }}")
+_BODY = f"client_max_body_size 0; location / {{ set $authd_app app; {PROTECTED} }}"
+HTTP = render_server("app.example.com", _BODY) + render_server(
+    "h2.example.com", _BODY, listen="127.0.0.1:{http2_port} http2"
+)
 _PROMISED_BYTES = 400 * 1024 * 1024
 
 
@@ -21,7 +25,7 @@ def begin_upload(site: Site, *headers: str, data: bytes = b"") -> tuple[int, byt
     lines = ["POST /upload HTTP/1.1", "Host: app.example.com", *headers, "", ""]
     with socket.create_connection(("127.0.0.1", site.port), timeout=5) as connection:
         connection.sendall("\r\n".join(lines).encode() + data)
-        answer = read_message(connection.makefile("rb"))
+        answer = receive(connection)
     assert answer is not None
     return answer.status, answer.body
 
@@ -37,6 +41,17 @@ def test_2_9_the_answer_comes_before_the_body(site: Site, size: str, session: st
     assert time.monotonic() - started < 1
     assert site.application.count == 0
     assert site.authd.challenges[0].body == b""
+
+
+@pytest.mark.parametrize("size", [2, 16_000])
+def test_2_9_over_http2_without_a_length_too(site: Site, size: int) -> None:
+    """The body never ends; nginx asks authd all the same, and gives it nothing of the body."""
+    fields = [(":method", "POST"), (":scheme", "http"), (":path", "/upload"), (":authority", "h2.example.com")]
+    started = time.monotonic()
+    assert send_http2(site.http2_port, fields, unfinished_body=b"x" * size) == "answered"
+    assert time.monotonic() - started < 1
+    assert [challenge.body for challenge in site.authd.challenges] == [b""]
+    assert site.application.count == 0
 
 
 def test_2_9_expect_100_continue_is_not_encouraged(site: Site) -> None:

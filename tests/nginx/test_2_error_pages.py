@@ -32,6 +32,17 @@ HTTP = (
 """,
     )
     + render_server(
+        "whole.example.com",
+        """
+    include authd/authd-protect.conf;
+    root {directory};
+    location / { include authd/authd-identity.conf; proxy_pass http://{app}; }
+    location /denied/ { deny all; }
+    location /basic/ { auth_basic "nginx"; auth_basic_user_file {directory}/users; }
+    location /directory/ { }
+""",
+    )
+    + render_server(
         "own-pages.example.com",
         f"""
     location / {{ {_NAMED} error_page 404 /missing; proxy_intercept_errors on; }}
@@ -126,6 +137,14 @@ def test_2_5_nginx_own_refusals_do_not_ask_anybody_to_log_in(site: Site, target:
 def test_2_5_basic_authentication_keeps_its_own_401(site: Site) -> None:
     answer = site.get("app.example.com", "/basic/x", session="good")
     assert (answer.status, answer.get("WWW-Authenticate")) == (401, 'Basic realm="nginx"')
+    assert site.authd.challenges == []
+
+
+@pytest.mark.parametrize(("target", "status"), [("/denied/x", 403), ("/directory/", 403), ("/basic/x", 401)])
+def test_2_5_so_it_is_where_the_whole_server_is_protected(site: Site, target: str, status: int) -> None:
+    """Where our error pages are inherited by the locations that carry them out, too: no loop."""
+    answer = site.get("whole.example.com", target, session="good")
+    assert (answer.status, b"nginx" in answer.body) == (status, True)
     assert site.authd.challenges == []
 
 

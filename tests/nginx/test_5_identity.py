@@ -14,7 +14,8 @@ from tests.harness.standin import IDENTITY
 pytestmark = pytest.mark.nginx
 
 HTTP = (
-    "proxy_set_header X-From-Http yes;\n"
+    # What some old application once needed; authd-server.conf takes it back for its host.
+    "proxy_set_header X-From-Http yes; underscores_in_headers on; ignore_invalid_headers off;\n"
     + render_server(
         "app.example.com",
         f"""
@@ -26,12 +27,27 @@ HTTP = (
     location @tried {{ include authd/authd-identity.conf; proxy_pass http://{{app}}; }}
     location /public/ {{ include authd/authd-identity.conf; proxy_pass http://{{app}}; }}
     location /forgotten/ {{ set $authd_app app; include authd/authd-protect.conf; proxy_pass http://{{app}}; }}
-    location /own-set/ {{
-        set $authd_app app; {PROTECTED} auth_request_set $mine $upstream_http_x_mine;
-    }}
     location ~ ^/captures/([a-z]+)/(.*)$ {{
         set $authd_app app; {PROTECTED} include authd/authd-cookie.conf; proxy_set_header X-Captures "$1 $2";
     }}
+""",
+    )
+    + render_server(
+        "whole.example.com",
+        """
+    include authd/authd-protect.conf;
+    location / { include authd/authd-identity.conf; proxy_pass http://{app}; }
+    location /own-set/ {
+        auth_request_set $mine $upstream_http_x_mine;
+        include authd/authd-identity.conf;
+        proxy_pass http://{app};
+    }
+""",
+    )
+    + render_server(
+        "~^(?<team>[a-z]+)-([a-z]+)[.]captured[.]example[.]com$",
+        f"""
+    location / {{ set $authd_app app; {PROTECTED} proxy_set_header X-Captures "$team $2"; }}
 """,
     )
     + render_server(
@@ -67,9 +83,16 @@ def test_5_1_the_application_learns_who_it_is_and_nothing_that_was_forged(site: 
 
 
 def test_5_1_an_auth_request_set_of_the_operators_takes_the_identity_away_but_forges_none(site: Site) -> None:
-    request = reached(site, "/own-set/x", headers=FORGED)
-    # nginx keeps both where they stand in one location; it is lines of an outer level that are lost.
+    """Theirs in the location, ours at the server: nginx inherits all of them or none."""
+    assert identity(reached(site, "/x", headers=FORGED, host="whole.example.com")) == dict(IDENTITY)
+    request = reached(site, "/own-set/x", headers=FORGED, host="whole.example.com")
+    assert identity(request) == dict.fromkeys(NAMES)
     assert "forged" not in str(request)
+
+
+def test_5_1_and_still_lets_nobody_in(site: Site) -> None:
+    assert site.get("whole.example.com", "/own-set/x").status == 401
+    assert site.application.count == 0
 
 
 def test_5_2_without_the_include_a_forged_identity_passes(site: Site) -> None:
@@ -104,6 +127,15 @@ def test_5_3_where_nobody_was_asked_nobody_is_named(site: Site, host: str, targe
     assert site.authd.count == 0
 
 
+def test_5_3_a_trailer_forges_nothing(site: Site) -> None:
+    head = "POST /x HTTP/1.1\r\nHost: app.example.com\r\nCookie: CF_AUTHORIZATION=good\r\nTE: trailers\r\n"
+    head += "Trailer: X-Authd-User\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    answer = site.send(f"{head}1\r\nx\r\n0\r\nX-Authd-User: forged\r\n\r\n".encode())
+    assert answer is not None
+    assert identity(parse_echo(answer)) == dict(IDENTITY)
+    assert site.application.last.body == b"x"
+
+
 @pytest.mark.parametrize("named", NAMES)
 def test_5_3_connection_cannot_take_a_header_away(site: Site, named: str) -> None:
     assert identity(reached(site, "/x", headers=[("Connection", f"close, {named}")])) == dict(IDENTITY)
@@ -126,14 +158,27 @@ def test_5_4_a_websocket_is_opened_and_carries_data(site: Site) -> None:
     ]
     with socket.create_connection(("127.0.0.1", site.port), timeout=5) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode())
-        stream = connection.makefile("rb")
-        answer = read_message(stream)
-        assert answer is not None
-        assert (answer.status, answer.get("Upgrade")) == (101, "websocket")
-        connection.sendall(b"hello")
-        assert stream.read(5) == b"hello"
+        with connection.makefile("rb") as stream:
+            answer = read_message(stream)
+            assert answer is not None
+            assert (answer.status, answer.get("Upgrade")) == (101, "websocket")
+            connection.sendall(b"hello")
+            assert stream.read(5) == b"hello"
     assert identity(site.application.last) == dict(IDENTITY)
     assert site.application.last.get("Connection") == "upgrade"
+
+
+@pytest.mark.parametrize("token", ["websocket", "WebSocket", "WEBSOCKET"])
+def test_5_4_the_name_is_read_without_regard_to_case(site: Site, token: str) -> None:
+    assert site.get("app.example.com", "/x", session="good", headers=[("Upgrade", token)]).status == 101
+
+
+@pytest.mark.parametrize("token", ["h2c", "h2c, websocket", "websocket, h2c", "HTTP/2.0", "TLS/1.0", "tcp"])
+def test_5_4_nothing_but_a_websocket_is_upgraded(site: Site, token: str) -> None:
+    """With `Upgrade: h2c` an application would open a tunnel in which nobody is asked."""
+    headers = [("Upgrade", token), ("Connection", "Upgrade, HTTP2-Settings"), ("HTTP2-Settings", "AAMAAABk")]
+    request = reached(site, "/x", headers=headers)
+    assert (request.get("Upgrade"), request.get("Connection")) == (None, None)
 
 
 def test_5_4_a_websocket_of_a_stranger_reaches_the_challenge_only(site: Site) -> None:
@@ -147,6 +192,12 @@ def test_5_4_a_websocket_of_a_stranger_reaches_the_challenge_only(site: Site) ->
 def test_5_6_captures_of_the_location_survive(site: Site) -> None:
     request = reached(site, "/captures/abc/def", headers=[("Cookie", "a=1")])
     assert request.get("X-Captures") == "abc def"
+
+
+def test_5_6_captures_of_the_servers_name_survive(site: Site) -> None:
+    """Also those by number, which any regular expression of ours that matches in the request would reset."""
+    request = reached(site, "/x", headers=[], host="ada-lovelace.captured.example.com")
+    assert request.get("X-Captures") == "ada lovelace"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.harness.certificates import write_certificate
 from tests.harness.echo import parse_echo
 from tests.harness.nginx import NginxRefusedError, check_nginx, find_free_port
 from tests.harness.protected import PROTECTED, Site, render_server, running_site
-from tests.harness.raw_http import Message, read_message
+from tests.harness.raw_http import Message, receive
 
 pytestmark = pytest.mark.nginx
 
@@ -64,7 +64,7 @@ def ask_tls(default_site: tuple[Site, int, Path], *, sni: str | None, host: str)
         context.wrap_socket(plain, server_hostname=sni) as connection,
     ):
         connection.sendall(f"GET /x HTTP/1.1\r\nHost: {host}\r\nCookie: CF_AUTHORIZATION=good\r\n\r\n".encode())
-        return read_message(connection.makefile("rb"))
+        return receive(connection)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.harness.echo import EchoApplication, parse_echo
 from tests.harness.gateways import GatewayServer
 from tests.harness.nginx import check_nginx, find_free_port, running_nginx
 from tests.harness.protected import Site
-from tests.harness.raw_http import Message, Reply, read_message
+from tests.harness.raw_http import Message, Reply, receive
 from tests.harness.standin import IDENTITY, StandIn
 
 pytestmark = pytest.mark.nginx
@@ -94,7 +94,7 @@ def ask(site: Site, host: str, target: str = "/", *, session: str = "") -> Messa
         context.wrap_socket(plain, server_hostname=host) as connection,
     ):
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
-        answer = read_message(connection.makefile("rb"))
+        answer = receive(connection)
     assert answer is not None
     return answer
 

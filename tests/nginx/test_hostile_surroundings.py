@@ -5,12 +5,14 @@ Findings 2.6, 2.12 and 4.5 of reference/nginx-contract.md, and the surroundings 
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.harness.protected import PROTECTED, Site, render_server
-from tests.harness.raw_http import Reply
+from tests.harness.raw_http import Message, Reply
 from tests.harness.standin import IDENTITY, LOGIN_ADDRESS
 
 pytestmark = pytest.mark.nginx
@@ -26,6 +28,8 @@ _SURROUNDINGS = """
     proxy_cache_use_stale error timeout updating http_500 http_503 http_403 http_404;
     proxy_cache_background_update on;
     proxy_cache_lock on;
+    proxy_cache_lock_timeout 2s;
+    proxy_cache_revalidate on;
     proxy_cache_min_uses 3;
     proxy_cache_bypass 1;
     proxy_no_cache 0;
@@ -176,6 +180,39 @@ def test_4_5_only_authds_word_makes_a_decision_last(site: Site, host: str) -> No
     for _ in range(3):
         assert site.get(host, "/kept", session="good").status == 200
     assert len(site.authd.checks) == 1
+
+
+@pytest.mark.parametrize("failure", [Reply(500), Reply(403), Reply(drop=True), Reply(200)])
+def test_4_5_a_decision_that_has_ended_is_asked_for_anew_and_never_served_stale(site: Site, failure: Reply) -> None:
+    """The ended answer is still in the cache, with all that a revalidation would need."""
+    modified = ("Last-Modified", "Mon, 23 Nov 2026 00:00:00 GMT")
+    reply = Reply(200, (*IDENTITY, modified, ("ETag", '"1"'), ("X-Accel-Expires", f"@{int(time.time())}")))
+    session = f"good-{failure.status}-{failure.drop}"
+    site.authd.program(check=reply)
+    assert site.get(HOSTS[0], "/x", session=session).status == 200
+    time.sleep(1.05 - time.time() % 1)
+    site.authd.seen.clear()
+    site.application.seen.clear()
+    site.authd.program(check=failure)
+    site.get(HOSTS[0], "/x", session=session)
+    assert site.application.count == (failure.status == 200 and not failure.drop)
+    assert site.authd.checks
+    for check in site.authd.checks:
+        assert [name for name, _ in check.headers if name.startswith("If-")] == []
+
+
+def test_4_5_equal_requests_are_asked_for_side_by_side(site: Site) -> None:
+    """proxy_cache_lock would let the second wait for the first, and look again every half second."""
+    both_arrived = threading.Barrier(2)
+
+    def check(request: Message) -> Reply:
+        both_arrived.wait(1)
+        return Reply(200, IDENTITY)
+
+    site.authd.program(check=check)
+    with ThreadPoolExecutor(2) as visitors:
+        answers = list(visitors.map(lambda _: site.get(HOSTS[0], "/lock", session="good-lock").status, range(2)))
+    assert answers == [200, 200]
 
 
 @pytest.mark.parametrize("host", HOSTS)

@@ -72,7 +72,7 @@ def test_a_prefix_of_ones_own_is_used_everywhere() -> None:
     files = render_settings(NginxSettings(path_prefix="/my.access"))
     text = "".join(files.values())
     assert "cdn-cgi" not in text
-    assert 'if ($uri ~ "^/my\\.access/")' in files["authd-server.conf"]
+    assert '"~^/my\\.access/" authd;' in files["authd-http.conf"]
     assert "location ^~ /my.access/ {" in files["authd-server.conf"]
     assert '"~^/my\\.access/login/' in files["authd-http.conf"]
 
