@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 NGINX = "/usr/sbin/nginx"
 _START_SECONDS = 10.0
+_FIRST_PORT, _LAST_PORT = 18_000, 32_000
 
 
 class NginxRefusedError(Exception):
@@ -41,10 +43,15 @@ class Nginx:
 
 
 def find_free_port() -> int:
-    """A loopback port that nobody listens on now. Another process may take it before you do."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on now, from below those that the kernel gives out by itself.
+
+    One of the kernel's would often be taken by the time nginx asks for it: by any connection of any test.
+    """
+    while True:
+        port = secrets.randbelow(_LAST_PORT - _FIRST_PORT) + _FIRST_PORT
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def render_main(directory: Path, http: str, *, workers: int = 1) -> str:
