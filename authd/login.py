@@ -222,13 +222,13 @@ class Login:
     async def start(self, unverified_host: str, unverified_query: str, client: Client) -> Redirect | Choose | Denied:
         """Begin, or end at once for somebody who is logged in. Raises LoginError, ProviderError, StoreError."""
         query = parse_query(unverified_query)
-        application = self._policies().index.find_by_aud(find_single(query, "kid") or "")
+        application = self.find_application(unverified_query, unverified_host)
         return_path = find_return_path(find_single(query, "redirect_url") or "/")
         if return_path is None:
             raise LoginError(
                 "redirect_invalid", 400, "The address to return to is not a path on the application's host."
             )
-        if application is None or not self._policies().index.serves_host(application, unverified_host):
+        if application is None:
             raise LoginError("application_unknown", 400, "This login link names no application that is known here.")
         host = unverified_host
         meta = self._attempts.find_meta(find_single(query, "meta") or "", host)
@@ -240,6 +240,12 @@ class Login:
             if session and session.identity.provider_id in application.allowed_idps:
                 return await self._hand_over(application, return_path, session, meta, client, ())
         return await self._ask_provider(application, return_path, meta, find_single(query, "idp"), client)
+
+    def find_application(self, unverified_query: str, unverified_host: str) -> Application | None:
+        """The application that a login address names, if it is one of that host."""
+        index = self._policies().index
+        application = index.find_by_aud(find_single(parse_query(unverified_query), "kid") or "")
+        return application if application and index.serves_host(application, unverified_host) else None
 
     async def _ask_provider(
         self, application: Application, return_path: str, meta: Meta, wanted: str | None, client: Client

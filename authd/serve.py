@@ -27,7 +27,7 @@ from authd.app import App, Worker, create_app, load_client_secret, load_listener
 from authd.audit import configure_logging, log_event
 from authd.config import Config, load_config
 from authd.config_slot import ConfigSlot, LoadedConfig
-from authd.errors import ConfigError, SecretError
+from authd.errors import ConfigError, SecretError, StoreUnavailableError
 from authd.metrics import Metrics
 from authd.resources.pages import Pages
 from authd.sealing import Sealer, load_sealer
@@ -37,6 +37,7 @@ from authd.state.records import Records
 # nginx sends a 4 kB query as a 12 kB parameter, and attempts of several tabs in one Cookie header
 # (reference/nginx-contract.md 6.6).
 MAX_LINE_BYTES = 32_768
+_START_PATIENCE_SECONDS = 5
 # What a reload cannot change: the listener, the store, and what tokens and nginx' files rest on.
 _FIXED_AT_START = (
     "listen",
@@ -190,7 +191,10 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 def _prepare_state(config: Config, sealer: Sealer) -> None:
-    """Open the store and the keys once, so that a mistake is told at start and in one sentence."""
+    """Open the store and the keys once, so that a mistake is told at start and in one sentence.
+
+    A machine that has just booted is busy with other things: a store that does not answer in time is asked again.
+    """
 
     async def prepare() -> None:
         store = open_store(config.state)
@@ -200,7 +204,14 @@ def _prepare_state(config: Config, sealer: Sealer) -> None:
         finally:
             await store.close()
 
-    asyncio.run(prepare())
+    deadline = time.monotonic() + _START_PATIENCE_SECONDS
+    while True:
+        try:
+            return asyncio.run(prepare())
+        except StoreUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def _ignore(kind: str) -> None:

@@ -51,6 +51,9 @@ class TeamHost:
         if application_host is None:
             return self._answers.not_found(resp)
         query = request.query
+        application = self._login.find_application(query, application_host)
+        if application:
+            self._answers.name_application(resp, application, application_host)
         return await self._go_on(resp, request, lambda: self._login.start(application_host, query, request.client))
 
     on_head_login = on_get_login

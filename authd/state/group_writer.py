@@ -7,6 +7,7 @@ savepoint, so that one that fails takes no other with it.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -75,7 +76,7 @@ class GroupWriter:
                         raise  # a full disk, for example, ends the whole transaction by itself
                     future.set_exception(error)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - a thread that died here would hold the lock on the file for ever
             self._fail(writes, error)
             return
         for future, result in results:
@@ -93,9 +94,9 @@ class GroupWriter:
         self._connection.execute("RELEASE one")
         return result
 
-    def _fail(self, writes: list[_Write], error: sqlite3.Error) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+    def _fail(self, writes: list[_Write], error: Exception) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.rollback()
         for _, future in writes:
             if not future.done():
                 future.set_exception(error)

@@ -33,7 +33,7 @@ from authd.errors import ProviderUnavailableError, StoreDamagedError, StoreUnava
 
 LOG_VARIABLE = "AUTHD_FAILPOINT_LOG"
 # Longer than nginx waits, both tries together.
-HANG_SECONDS = 10
+HANG_SECONDS = 6
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "RuntimeError": lambda: RuntimeError("failpoint"),

@@ -100,6 +100,15 @@ def test_a_large_list_of_networks_is_exact_at_its_edges() -> None:
         assert decide(application, create_facts(None, ip)).outcome is Outcome.DENY, ip
 
 
+def test_a_bypass_that_cannot_be_sure_lets_nobody_in() -> None:
+    """The configuration refuses such a policy; should one ever get through, it must not open anything."""
+    allowed = create_application([{"name": "P", "decision": "allow", "include": [{"email": "alice@example.com"}]}])
+    for decision in ("bypass", "non_identity"):
+        policy = replace(allowed.policies[0], decision=decision)
+        application = replace(allowed, policies=(policy,))
+        assert decide(application, create_facts(None)).outcome is Outcome.DENY
+
+
 def test_an_ipv6_number_is_not_the_ipv4_address_of_the_same_number() -> None:
     policy = {"name": "Open", "decision": "bypass", "include": [{"ip": "0.0.0.0/0"}]}
     assert decide(create_application([policy]), create_facts(None, "::1")).outcome is Outcome.DENY

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from authd.config import parse_config
 from authd.model import Outcome, Reason
-from authd.policy import build_index, explain, render_explanation, suppose_facts
-from tests.authd.policy.samples import create_index
+from authd.policy import build_index, explain, render_explanation
+from tests.authd.policy.samples import create_facts, create_index, create_person
 
 INDEX = create_index(
     groups=[
@@ -38,7 +36,7 @@ INDEX = create_index(
 
 
 def test_the_text_reads_like_this() -> None:
-    facts = suppose_facts(ip="198.51.100.1", email="Alice@Example.com")
+    facts = create_facts(create_person(email="alice@example.com"), "198.51.100.1")
     text = render_explanation(explain(INDEX, host="grafana.example.com", path="/d/1", facts=facts))
     assert text == "\n".join(
         [
@@ -57,26 +55,26 @@ def test_the_text_reads_like_this() -> None:
 
 
 def test_what_cannot_be_said_before_a_login_is_told_as_such() -> None:
-    facts = suppose_facts(ip="198.51.100.1")
+    facts = create_facts(None, "198.51.100.1")
     text = render_explanation(explain(INDEX, host="grafana.example.com", path="/", facts=facts))
     assert "allow Engineers: cannot say" in text
     assert text.endswith("outcome: login (no_credential)")
 
 
 def test_only_what_was_looked_at_is_told() -> None:
-    explanation = explain(INDEX, host="grafana.example.com", path="/", facts=suppose_facts(ip="192.0.2.1"))
+    explanation = explain(INDEX, host="grafana.example.com", path="/", facts=create_facts(None, "192.0.2.1"))
     assert [step.text for step in explanation.steps] == ["Office"]
     assert explanation.decision.outcome is Outcome.BYPASS
 
 
 def test_an_unknown_host_is_explained_as_one() -> None:
-    explanation = explain(INDEX, host="other.example.com", path="/", facts=suppose_facts(ip="192.0.2.1"))
+    explanation = explain(INDEX, host="other.example.com", path="/", facts=create_facts(None, "192.0.2.1"))
     assert explanation.decision.reason is Reason.APPLICATION_UNKNOWN
     assert render_explanation(explanation).startswith("application: none covers this host and path\n")
 
 
 def test_the_json_holds_the_same() -> None:
-    facts = suppose_facts(ip="198.51.100.1", email="mallory@example.com")
+    facts = create_facts(create_person(email="mallory@example.com"), "198.51.100.1")
     explanation = explain(INDEX, host="grafana.example.com", path="/", facts=facts)
     told = json.loads(json.dumps(explanation.to_json()))
     assert (told["application"], told["outcome"], told["reason"]) == ("grafana", "deny", "no_policy_matched")
@@ -87,35 +85,12 @@ def test_the_json_holds_the_same() -> None:
     assert [(step["place"], step["answer"]) for step in group["steps"]] == [("include[0]", True), ("exclude[0]", True)]
 
 
-def test_facts_are_supposed_from_plain_words() -> None:
-    facts = suppose_facts(
-        ip="::ffff:192.0.2.1", email="Bob@EXAMPLE.com", groups=["dev"], provider_id="corp", auth_methods=["mfa"]
-    )
-    assert str(facts.client_ip) == "192.0.2.1"
-    assert facts.identity is not None
-    assert (facts.identity.email, facts.identity.groups, facts.identity.auth_methods) == (
-        "bob@example.com",
-        ("dev",),
-        ("mfa",),
-    )
-    assert suppose_facts(ip="192.0.2.1").identity is None
-    assert suppose_facts(ip="192.0.2.1", groups=["dev"]).identity is not None
-
-
-@pytest.mark.parametrize(
-    "words", [{"ip": "nonsense"}, {"ip": "192.0.2.1", "email": "a@b@c"}, {"ip": "192.0.2.1", "email": ""}]
-)
-def test_words_that_are_no_facts_are_refused(words: dict[str, str]) -> None:
-    with pytest.raises(ValueError):
-        suppose_facts(**words)
-
-
 def test_the_explanation_in_the_docs_is_what_is_said() -> None:
     text = (Path(__file__).parents[3] / "docs" / "policies.md").read_text()
     first_example = text.split("```yaml\n")[1].partition("```")[0]
     config = parse_config(
         "team_domain: auth.example.com\n" + first_example, source="docs", base_dir=Path("/nonexistent")
     )
-    facts = suppose_facts(ip="192.0.2.9", email="alice@example.com", provider_id="corp")
+    facts = create_facts(create_person(email="alice@example.com"), "192.0.2.9")
     explanation = explain(build_index(config), host="grafana.example.com", path="/d/1", facts=facts)
     assert render_explanation(explanation) in text
