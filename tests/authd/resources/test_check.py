@@ -1,0 +1,158 @@
+"""`GET /auth` over HTTP: only a permission is a 200, and nothing can be smuggled in by the headers of an identity."""
+
+from __future__ import annotations
+
+import pytest
+
+from authd.resources.check import MAX_GROUPS_BYTES, render_identity_headers
+from tests.authd.house import NOW, House, make_identity, with_cookie
+from tests.authd.resources.check_app import GOOD, CheckApp
+
+
+@pytest.fixture
+def app(house: House) -> CheckApp:
+    return CheckApp(house)
+
+
+def session_headers(token: str) -> dict[str, str]:
+    found = with_cookie(token)
+    return {"cookie": found["cookie_header"], "x_authd_session": found["nginx_session"]}
+
+
+async def test_somebody_with_a_session_gets_a_200_with_their_identity(house: House, app: CheckApp) -> None:
+    _, token = await house.open_session()
+
+    answer = await app.ask(**session_headers(token))
+
+    assert answer.status_code == 200
+    assert answer.headers["cf-access-jwt-assertion"] == token
+    assert answer.headers["cf-access-authenticated-user-email"] == "alice@example.com"
+    assert answer.headers["x-authd-user"] == "alice@example.com"
+    assert answer.headers["x-authd-groups"] == "staff"
+    assert answer.headers["x-accel-expires"] == f"@{NOW}"
+    assert answer.content == b""
+
+
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({}, 401),
+        ({"cookie": "CF_AUTHORIZATION=x", "x_authd_session": "x"}, 401),
+        ({"x_original_url": "https://other.example.com/x"}, 403),
+        ({"x_authd_app": "wiki"}, 403),
+        ({"x_real_ip": "nonsense"}, 403),
+        ({"x_real_ip": ""}, 403),
+        ({"x_original_url": ""}, 403),
+        ({"x_original_url": "https://grafana.example.com"}, 403),
+        ({"x_original_method": ""}, 403),
+        ({"x_original_path": "/other"}, 403),
+    ],
+)
+async def test_everything_else_is_refused_without_identity(app: CheckApp, changes: dict[str, str], status: int) -> None:
+    answer = await app.ask(**changes)
+
+    assert answer.status_code == status
+    assert answer.headers["x-accel-expires"] == "0"
+    assert not [name for name in answer.headers if name.startswith(("cf-access", "x-authd"))]
+
+
+@pytest.mark.parametrize("name", ["X-Original-Method", "X-Original-Url", "X-Real-Ip"])
+async def test_a_header_that_is_missing_refuses(house: House, app: CheckApp, name: str) -> None:
+    _, token = await house.open_session()
+
+    assert (await app.ask(without=name, **session_headers(token))).status_code == 403
+
+
+@pytest.mark.parametrize("name", list(GOOD))
+async def test_a_header_that_is_there_twice_refuses(house: House, app: CheckApp, name: str) -> None:
+    _, token = await house.open_session()
+
+    answer = await app.ask("/auth", (name, GOOD[name]), **session_headers(token))
+
+    assert answer.status_code == 403
+    assert app.lines[-1]["reason"] == "malformed_request"
+
+
+async def test_a_store_that_does_not_answer_is_a_500_and_no_denial(house: House, app: CheckApp) -> None:
+    _, token = await house.open_session()
+    house.sessions._remembered.clear()
+    await house.store.close()
+
+    assert (await app.ask(**session_headers(token))).status_code == 500
+    assert app.lines == []
+
+
+async def test_a_fault_of_ours_is_a_500(house: House, app: CheckApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house.access, "_index", lambda: None)
+
+    answer = await app.ask()
+
+    assert (answer.status_code, answer.text) == (500, "internal error")
+
+
+async def test_a_bypass_carries_no_identity_even_if_a_token_came(house: House, app: CheckApp) -> None:
+    _, token = await house.open_session()
+    public = {"x_original_url": "https://public.example.com/x", "x_authd_app": "public"}
+
+    answer = await app.ask(**public, **session_headers(token))
+
+    assert answer.status_code == 200
+    assert not [name for name in answer.headers if name.startswith(("cf-access", "x-authd"))]
+
+
+async def test_a_decision_is_logged_with_its_reason_and_without_query_or_token(house: House, app: CheckApp) -> None:
+    _, token = await house.open_session()
+    await app.ask(**session_headers(token))
+    await app.ask()
+
+    allowed, refused = app.lines
+    assert (allowed["outcome"], allowed["reason"], allowed["policy"]) == ("allow", "policy_allow", "Staff")
+    assert (allowed["email"], allowed["app"], allowed["path"]) == ("alice@example.com", "grafana", "/x")
+    assert (refused["outcome"], refused["reason"]) == ("login", "no_credential")
+    assert refused["request_id"] == GOOD["X-Request-Id"]
+    assert "y=1" not in str(app.lines)
+    assert token not in str(app.lines)
+
+
+async def test_identities_that_were_forgotten_are_made_again(house: House, app: CheckApp) -> None:
+    sessions = [
+        await house.open_session(id_=f"session-{n}", identity=make_identity(f"p{n}@example.com")) for n in range(4)
+    ]
+
+    for _ in range(2):
+        for number, (_, token) in enumerate(sessions):
+            answer = await app.ask(**session_headers(token))
+            assert answer.headers["x-authd-user"] == f"p{number}@example.com"
+
+
+@pytest.mark.parametrize(
+    ("groups", "header"),
+    [
+        (("a", "b c"), "a,b c"),
+        (("a,b",), "a%2Cb"),
+        (("Żółw",), "%C5%BB%C3%B3%C5%82w"),
+        (("x\r\nCf-Access-Authenticated-User-Email: root",), "x%0D%0ACf-Access-Authenticated-User-Email: root"),
+        (("100%",), "100%25"),
+        ((" admins ",), "%20admins%20"),
+        (('"q"', "\\"), "%22q%22,%5C"),
+        (("\udcff",), "?"),
+    ],
+)
+def test_groups_arrive_as_one_line_of_printable_ascii(groups: tuple[str, ...], header: str) -> None:
+    assert render_identity_headers(make_identity(groups=groups))["X-Authd-Groups"] == header
+
+
+def test_five_hundred_groups_fit_and_more_are_left_out_whole() -> None:
+    groups = tuple(f"department-{number:04d}" for number in range(5000))
+
+    sent = render_identity_headers(make_identity(groups=groups))["X-Authd-Groups"]
+
+    assert len(sent) <= MAX_GROUPS_BYTES
+    assert tuple(sent.split(",")) == groups[: len(sent.split(","))]
+    assert len(sent.split(",")) > 500
+
+
+def test_somebody_without_an_address_is_named_by_subject() -> None:
+    headers = render_identity_headers(make_identity(None, subject="uuid", groups=()))
+
+    assert headers == {"X-Authd-User": "uuid"}
