@@ -73,13 +73,17 @@ class Records:
 
     async def add_code(self, code_id: str, code: HandoverCode, *, now: int) -> None:
         """Write a one-time code that lives for CODE_LIFETIME_SECONDS."""
-        await self._put(_CODE, code_id, asdict(code), now + CODE_LIFETIME_SECONDS)
+        expires_at = now + CODE_LIFETIME_SECONDS
+        await self._put(_CODE, code_id, asdict(code) | {"expires_at": expires_at}, expires_at)
 
     async def take_code(self, unverified_code_id: str, *, now: int) -> HandoverCode | None:
         """Spend a code. Exactly one caller gets it; None if it is unknown, spent or expired."""
         row = await self._store.take(_CODE, unverified_code_id, now=now)
         document = self._opened(_CODE, unverified_code_id, row)
-        return None if document is None else HandoverCode(**document)
+        # The row's own time is not sealed: whoever writes to the store could give a spent code a second life.
+        if document is None or document.pop("expires_at") <= now:
+            return None
+        return HandoverCode(**document)
 
     async def spend_state(self, state: str, *, now: int, expires_at: int) -> bool:
         """Spend the state of an attempt. True for exactly one of all who try."""
