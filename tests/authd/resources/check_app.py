@@ -1,4 +1,4 @@
-"""The check and the challenge behind falcon, over the parts of a `House`, asked as nginx asks.
+"""The check, and the challenge behind falcon, over the parts of a `House`, asked as nginx asks.
 
 Spoken to in ASGI itself: falcon's test client joins headers that are there twice, and adds some of its own.
 """
@@ -16,7 +16,7 @@ from authd.metrics import Metrics
 from authd.middleware import ErrorHandlers, RefuseByDefault
 from authd.resources.answers import Answers
 from authd.resources.challenge import Challenge
-from authd.resources.check import CheckResource
+from authd.resources.check import CHECK_PATH, Check
 from authd.resources.pages import Pages
 from tests.authd.house import House
 
@@ -52,17 +52,19 @@ class Reply:
 class CheckApp:
     """`lines` is what was logged about decisions."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, listener_secret: str | None = None) -> None:
         self.lines: list[dict[str, Any]] = []
         pages = Pages("/cdn-cgi/access")
         answers = Answers(pages, path_prefix="/cdn-cgi/access", origin_of=house.index.public_origin)
         self._app: falcon.asgi.App[Any, Any] = falcon.asgi.App(middleware=[RefuseByDefault()])
         ErrorHandlers(answers).add_to(self._app)
         log = DecisionLog(clock=house.clock, log=lambda event, **fields: self.lines.append(fields))
-        self._app.add_route("/auth", CheckResource(house.access, log, Metrics(), forget_after=2))
+        self._check = Check(house.access, log, Metrics(), listener_secret=listener_secret)
         self._app.add_sink(Challenge(house.access, house.login, answers), r"/challenge\Z")
 
-    async def ask(self, path: str = "/auth", *more: tuple[str, str], without: str = "", **changes: str) -> Reply:
+    async def ask(
+        self, path: str = "/auth", *more: tuple[str, str], without: str = "", method: str = "GET", **changes: str
+    ) -> Reply:
         """Good headers, with changes (`x_real_ip="..."`), more of them, or without one."""
         renamed = {name.replace("_", "-").title(): value for name, value in changes.items()}
         kept = [(name, value) for name, value in (GOOD | renamed).items() if name != without]
@@ -71,7 +73,7 @@ class CheckApp:
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
-            "method": "GET",
+            "method": method,
             "scheme": "http",
             "path": path,
             "query_string": b"",
@@ -85,7 +87,8 @@ class CheckApp:
         async def send(event: dict[str, Any]) -> None:
             events.append(event)
 
-        await self._app(scope, receive, send)  # type: ignore[arg-type]
+        app: Any = self._check if path == CHECK_PATH else self._app
+        await app(scope, receive, send)
         found = [(name.decode(), value.decode("latin-1")) for name, value in events[0]["headers"]]
         return Reply(
             status_code=events[0]["status"],

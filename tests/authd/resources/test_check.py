@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from authd.resources.check import MAX_GROUPS_BYTES, render_identity_headers
-from tests.authd.house import NOW, House, make_identity, with_cookie
+from authd.resources import check
+from authd.resources.identity_headers import MAX_GROUPS_BYTES, render_identity_headers
+from tests.authd.house import CONFIG, NOW, House, make_identity, with_cookie
 from tests.authd.resources.check_app import GOOD, CheckApp
 
 
@@ -87,7 +88,7 @@ async def test_a_fault_of_ours_is_a_500(house: House, app: CheckApp, monkeypatch
 
     answer = await app.ask()
 
-    assert (answer.status_code, answer.text) == (500, "internal error")
+    assert (answer.status_code, answer.content) == (500, b"")
 
 
 async def test_a_bypass_carries_no_identity_even_if_a_token_came(house: House, app: CheckApp) -> None:
@@ -114,15 +115,65 @@ async def test_a_decision_is_logged_with_its_reason_and_without_query_or_token(h
     assert token not in str(app.lines)
 
 
-async def test_identities_that_were_forgotten_are_made_again(house: House, app: CheckApp) -> None:
-    sessions = [
-        await house.open_session(id_=f"session-{n}", identity=make_identity(f"p{n}@example.com")) for n in range(4)
-    ]
+async def test_people_are_not_mixed_up_by_what_is_remembered(
+    house: House, app: CheckApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "MAX_REMEMBERED", 2)
+    people = {f"p{number}@example.com": make_identity(f"p{number}@example.com") for number in range(4)}
+    tokens = {email: (await house.open_session(id_=email, identity=who))[1] for email, who in people.items()}
 
-    for _ in range(2):
-        for number, (_, token) in enumerate(sessions):
-            answer = await app.ask(**session_headers(token))
-            assert answer.headers["x-authd-user"] == f"p{number}@example.com"
+    for email in [*tokens, *reversed(tokens), *tokens]:
+        answer = await app.ask(**session_headers(tokens[email]))
+        assert answer.headers["x-authd-user"] == email
+        assert answer.headers["cf-access-jwt-assertion"] == tokens[email]
+
+
+async def test_what_is_remembered_ends_with_session_policy_and_token(house: House, app: CheckApp) -> None:
+    session, token = await house.open_session()
+
+    async def ask() -> int:
+        return (await app.ask(**session_headers(token))).status_code
+
+    assert [await ask(), await ask()] == [200, 200]
+    house.load(CONFIG.replace("email_domain: example.com", "email_domain: example.net"))
+    assert await ask() == 403
+    house.load(CONFIG)
+    assert [await ask(), await ask()] == [200, 200]
+    house.clock.now = NOW + 3600
+    assert await ask() == 401
+    house.clock.now = NOW
+    assert [await ask(), await ask()] == [200, 200]
+    await house.sessions.end(session)
+    assert await ask() == 401
+
+
+@pytest.mark.parametrize("change", [{"x_original_url": "https://wiki.example.com/x"}, {"x_original_path": "/y"}])
+async def test_what_is_remembered_counts_for_the_very_same_request(
+    house: House, app: CheckApp, change: dict[str, str]
+) -> None:
+    _, token = await house.open_session()
+    assert (await app.ask(**session_headers(token))).status_code == 200
+
+    assert (await app.ask(**change, **session_headers(token))).status_code == 403
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS", "PUT", "get", ""])
+async def test_nginx_asks_by_get_alone(house: House, app: CheckApp, method: str) -> None:
+    _, token = await house.open_session()
+
+    assert (await app.ask(method=method, **session_headers(token))).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("secrets", "status"), [((), 403), (("wrong",), 403), (("s3cret",), 200), (("s3cret", "s3cret"), 403), (("",), 403)]
+)
+async def test_on_a_port_only_nginx_knows_the_secret(house: House, secrets: tuple[str, ...], status: int) -> None:
+    _, token = await house.open_session()
+    app = CheckApp(house, listener_secret="s3cret")
+
+    answer = await app.ask("/auth", *(("X-Authd-Secret", secret) for secret in secrets), **session_headers(token))
+
+    assert answer.status_code == status
 
 
 @pytest.mark.parametrize(
