@@ -19,7 +19,7 @@ import falcon.asgi
 
 from authd.access import Access
 from authd.attempts import Attempts
-from authd.audit import DecisionLog, log_event
+from authd.audit import DecisionLog, OutageLog, log_event
 from authd.config import Config, IdentityProviderConfig
 from authd.errors import AuthdError, SecretError, StoreError, StoreUnavailableError
 from authd.idp import create_provider
@@ -82,6 +82,7 @@ class Worker:
         self._client_secrets: dict[str, str | None] = {}
         self._monotonic = monotonic
         self._next_upkeep = monotonic() + _UPKEEP_SECONDS
+        self._store_problem: str | None = None
         self._keyring: Keyring | None = None
         self.records = records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._policies = Policies(config, build_index(config), {})
@@ -128,9 +129,12 @@ class Worker:
 
     def problems(self) -> list[str]:
         """What stands between this worker and being ready; empty if nothing does."""
-        return (["signing keys not loaded"] if self._keyring is None else []) + (
-            [] if self.sessions.is_current() else ["store does not answer"]
-        )
+        keys = ["signing keys not loaded"] if self._keyring is None else []
+        return keys + ([self._store_problem] if self._store_problem else [])
+
+    def suspect_store(self) -> None:
+        """A call to the store has failed: look at the next round whether it takes a write, and not in a minute."""
+        self._next_upkeep = self._monotonic()
 
     async def start(self) -> None:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
@@ -138,8 +142,12 @@ class Worker:
         await self.upkeep()
 
     async def upkeep(self) -> None:
-        """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError."""
+        """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError.
+
+        The row that it writes shows that the store takes writes: a full disk still answers every poll.
+        """
         now = int(self.clock())
+        await self.store.put("upkeep", "probe", b"", expires_at=now + 2 * _UPKEEP_SECONDS)
         self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
         self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
         for _ in range(_MOST_SWEEPS):
@@ -153,7 +161,7 @@ class Worker:
         while True:
             try:
                 self._take_new_config()
-                problem = await self._follow_store()
+                self._store_problem = problem = await self._follow_store()
                 is_up = problem is None
                 if is_up != was_up:
                     log_event(
@@ -173,8 +181,8 @@ class Worker:
                 await self.start()
             await self.sessions.poll()
             if self._monotonic() >= self._next_upkeep:
-                self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
                 await self.upkeep()
+                self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
         except StoreError as error:
             return str(error)
         return None
@@ -191,10 +199,10 @@ class Worker:
                 self._policies = self._with_providers(config)
                 log_event("config.loaded", applications=len(config.applications))
                 self.metrics.set_reload_successful(True)
-        except AuthdError as error:
-            # The master has validated it, so this is unforeseen. The running configuration stays.
+        except Exception as error:  # noqa: BLE001 - the master has validated it; revocations must be followed all the same
             self.metrics.set_reload_successful(False)
-            log_event("config.refused", level="error", message=str(error))
+            sentence = str(error) if isinstance(error, AuthdError) else type(error).__name__
+            log_event("config.refused", level="error", message=sentence)
 
     def _with_providers(self, config: Config) -> Policies:
         """Providers whose settings and secret are the same keep their keys. Closes none if it raises SecretError."""
@@ -296,7 +304,7 @@ def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pag
     if listener_secret:
         middleware.insert(1, ListenerSecret(listener_secret))
     app: App = falcon.asgi.App(middleware=middleware)
-    ErrorHandlers(answers).add_to(app)
+    ErrorHandlers(answers, on_store_error=worker.suspect_store, outages=OutageLog()).add_to(app)
     _add_check_routes(app, worker, answers)
     _add_application_host_routes(app, worker, answers)
     _add_team_host_routes(app, worker, answers)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from typing import Any
 
 import falcon
 import falcon.asgi
 
-from authd.audit import log_event
+from authd.audit import OutageLog, log_event
 from authd.errors import LoginError, MalformedRequestError, StoreError
 from authd.model import Reason
 from authd.resources.answers import Answers
@@ -42,8 +43,11 @@ class ListenerSecret:
 class ErrorHandlers:
     """Turns what a resource raises into an answer. On the check, anything unforeseen is a 500: nginx refuses then."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, *, on_store_error: Callable[[], None], outages: OutageLog) -> None:
+        """`on_store_error` is told of each, so that somebody looks whether the store is there at all."""
         self._answers = answers
+        self._on_store_error = on_store_error
+        self._outages = outages
 
     def add_to(self, app: falcon.asgi.App[Any, Any]) -> None:
         """Register all of them, the broadest first: falcon asks the one that was added last first."""
@@ -56,10 +60,11 @@ class ErrorHandlers:
     async def answer_unforeseen(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, Any]
     ) -> None:
-        """A fault of ours: 500, and the trace in the log. The message of the error stays out: it may quote a token."""
+        """A fault of ours: 500, and the trace in the log. The error's own words stay out: they may quote a token."""
         log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=req.path)
         resp.status = falcon.HTTP_500
-        resp.text = "internal error"
+        if req.path != CHECK_PATH:
+            self._answers.unforeseen(resp)
 
     async def answer_http_error(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, Any]
@@ -88,7 +93,8 @@ class ErrorHandlers:
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: StoreError, params: dict[str, Any]
     ) -> None:
         """An outage, told as one, with every cookie left alone. nginx shows its own 503 page for the check's 500."""
-        log_event("store.error", level="error", reason=error.code, message=str(error), path=req.path)
+        self._on_store_error()
+        self._outages.report("store.error", key=error.code, reason=error.code, message=str(error), path=req.path)
         if req.path == CHECK_PATH:
             resp.status = falcon.HTTP_500
         else:

@@ -178,7 +178,9 @@ class SqliteStore:
 
     async def _within_deadline(self, running: Future[_Result]) -> _Result:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(running), DEADLINE_SECONDS)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the result.
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await asyncio.wrap_future(running)
         except TimeoutError as error:
             raise StoreUnavailableError(f"{self._path}: no answer within {DEADLINE_SECONDS} s") from error
         except sqlite3.Error as error:
