@@ -101,18 +101,16 @@ class Access:
             return Verdict(application)
         if request.is_preflight and application.options_preflight_bypass:
             return Verdict(Decision(Outcome.BYPASS, Reason.PREFLIGHT_BYPASS, application.id), application)
-        anonymous = decide(application, Facts(request.client_ip, None))
-        if anonymous.outcome is Outcome.BYPASS or anonymous.outcome is Outcome.ALLOW:
-            # Both come before any credential (an anonymous ALLOW is a policy for machines that its rules alone admit):
-            # a broken token or store must not close what is open without a login.
-            return Verdict(anonymous, application, cacheable_until=self._cacheable_until(index, request, None))
+        if _may_open_without_login(application):
+            # Before any credential: a broken token or store must not close what is open without a login.
+            anonymous = decide(application, Facts(request.client_ip, None))
+            if anonymous.outcome is Outcome.BYPASS or anonymous.outcome is Outcome.ALLOW:
+                return Verdict(anonymous, application, cacheable_until=self._cacheable_until(index, request, None))
         credential = await self._find_credential(request, application)
-        if credential.reason is Reason.CONFLICTING_SESSIONS:
-            return Verdict(Decision(Outcome.DENY, Reason.CONFLICTING_SESSIONS, application.id), application)
         if credential.session is None:
-            return Verdict(_with_reason(anonymous, credential.reason), application)
+            return Verdict(_refuse(application, request.client_ip, credential.reason), application)
         if credential.session.identity.provider_id not in application.allowed_idps:
-            return Verdict(_with_reason(anonymous, Reason.PROVIDER_NOT_ALLOWED), application)
+            return Verdict(_refuse(application, request.client_ip, Reason.PROVIDER_NOT_ALLOWED), application)
         decision = decide(application, Facts(request.client_ip, credential.session.identity))
         until = self._cacheable_until(index, request, credential) if decision.outcome is Outcome.ALLOW else 0
         return Verdict(decision, application, credential.session, credential.token, until)
@@ -220,11 +218,19 @@ def _locate_without_path(index: PolicyIndex, request: CheckRequest) -> Applicati
     return application
 
 
-def _with_reason(anonymous: Decision, reason: Reason) -> Decision:
-    """For somebody who has to log in, say what was wrong with what they brought."""
+def _may_open_without_login(application: Application) -> bool:
+    """Whether a policy could let somebody in whom nobody knows. Those stand first (`Application.policies`)."""
+    return bool(application.policies) and application.policies[0].decision in ("bypass", "non_identity")
+
+
+def _refuse(application: Application, client_ip: IPv4Address | IPv6Address, reason: Reason) -> Decision:
+    """What becomes of a visitor without a usable session: a login, where one could help, says what was wrong."""
+    if reason is Reason.CONFLICTING_SESSIONS:
+        return Decision(Outcome.DENY, reason, application.id)
+    anonymous = decide(application, Facts(client_ip, None))
     if anonymous.outcome is not Outcome.LOGIN:
         return anonymous
-    return Decision(Outcome.LOGIN, reason, anonymous.application_id)
+    return Decision(Outcome.LOGIN, reason, application.id)
 
 
 def _unverified_tokens(request: CheckRequest, application: Application) -> tuple[list[str], bool]:

@@ -1,34 +1,16 @@
-"""The composition root: the only place where the parts of authd meet.
-
-`create_app` joins finished parts into a falcon application; `Worker` makes the parts from a configuration, keeps them
-fresh, and is what each gunicorn worker runs. Tests use either.
-"""
+"""The composition root of HTTP: joins the parts of a worker into a falcon application, as gunicorn and tests use it."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import secrets
-import string
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import falcon.asgi
 
-from authd.access import Access
-from authd.attempts import Attempts
 from authd.audit import DecisionLog, OutageLog, log_event
-from authd.config import Config, IdentityProviderConfig
-from authd.errors import AuthdError, SecretError, StoreError, StoreUnavailableError
-from authd.idp import create_provider
-from authd.keys import Keyring
-from authd.limits import LoginLimits
-from authd.login import Login, Policies, Provider
-from authd.metrics import Metrics
+from authd.errors import StoreError
 from authd.middleware import ErrorHandlers, ListenerSecret, RefuseByDefault
-from authd.policy.index import build_index
 from authd.resources.answers import Answers
 from authd.resources.application_host import ApplicationHost
 from authd.resources.challenge import Challenge
@@ -36,237 +18,9 @@ from authd.resources.check import CheckResource
 from authd.resources.pages import Pages
 from authd.resources.public import Certs, Health, MetricsResource, StyleSheet
 from authd.resources.team_host import TeamHost
-from authd.sealing import Sealer
-from authd.sessions import POLL_SECONDS, Sessions
-from authd.state.base import Store
-from authd.state.records import Records
-from authd.tokens import Tokens
+from authd.worker import Worker
 
 App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
-
-_ALPHABET = string.ascii_letters + string.digits
-_REFETCH_SECONDS = 30
-_UPKEEP_SECONDS = 60
-# A sweep removes a bounded number of rows, so that it holds no lock for long.
-_MOST_SWEEPS = 50
-
-
-def new_id(length: int) -> str:
-    """Unguessable text of letters and digits, just under 6 bits each."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
-
-
-class Worker:
-    """The parts of one worker process. `start` and `run` belong to its event loop."""
-
-    def __init__(
-        self,
-        config: Config,
-        *,
-        store: Store,
-        sealer: Sealer,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        new_config: Callable[[], Config | None] = lambda: None,
-        find_client_secret: Callable[[IdentityProviderConfig], str | None] | None = None,
-    ) -> None:
-        """`new_config` is asked twice a second and gives a configuration that was loaded meanwhile, once.
-
-        `find_client_secret` gives the secret that goes with it; by default it is read from its place.
-        """
-        self.clock = clock
-        self.store = store
-        self.metrics = Metrics()
-        self._new_config = new_config
-        self._find_client_secret = find_client_secret or load_client_secret
-        self._client_secrets: dict[str, str | None] = {}
-        self._monotonic = monotonic
-        self._next_upkeep = monotonic() + _UPKEEP_SECONDS
-        self._store_problem: str | None = None
-        self._keyring: Keyring | None = None
-        self.records = records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
-        self._policies = Policies(config, build_index(config), {})
-        self._policies = self._with_providers(config)
-        self.sessions = Sessions(
-            store,
-            records,
-            clock=clock,
-            monotonic=monotonic,
-            outage_grace_seconds=config.store_outage_grace_seconds,
-        )
-        self.tokens = Tokens(issuer=config.issuer, keyring=self.keyring, clock=clock)
-        self.access = Access(
-            index=lambda: self._policies.index,
-            tokens=self.tokens,
-            sessions=self.sessions,
-            clock=clock,
-            decision_cache_seconds=config.decision_cache_seconds,
-        )
-        self.login = Login(
-            policies=self.policies,
-            attempts=Attempts(sealer, clock),
-            tokens=self.tokens,
-            sessions=self.sessions,
-            records=records,
-            limits=LoginLimits(store, limits=self._login_limits, clock=clock),
-            clock=clock,
-            new_id=new_id,
-        )
-
-    def policies(self) -> Policies:
-        """The configuration, index and providers that count now."""
-        return self._policies
-
-    def public_origin(self, host: str) -> str:
-        """`https://host[:port]` by the configuration that counts now."""
-        return self._policies.index.public_origin(host)
-
-    def keyring(self) -> Keyring:
-        """The signing keys. Raises StoreUnavailableError until they could be read once."""
-        if self._keyring is None:
-            raise StoreUnavailableError("the signing keys could not be read from the store yet")
-        return self._keyring
-
-    def problems(self) -> list[str]:
-        """What stands between this worker and being ready; empty if nothing does."""
-        keys = ["signing keys not loaded"] if self._keyring is None else []
-        return keys + ([self._store_problem] if self._store_problem else [])
-
-    def suspect_store(self) -> None:
-        """A call to the store has failed: look at the next round whether it takes a write, and not in a minute."""
-        self._next_upkeep = self._monotonic()
-
-    async def start(self) -> None:
-        """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
-        await self.sessions.start()
-        await self.upkeep()
-
-    async def upkeep(self) -> None:
-        """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError.
-
-        The row that it writes shows that the store takes writes: a full disk still answers every poll.
-        """
-        now = int(self.clock())
-        await self.store.put("upkeep", "probe", b"", expires_at=now + 2 * _UPKEEP_SECONDS)
-        self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
-        self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
-        for _ in range(_MOST_SWEEPS):
-            if not await self.store.sweep(now=now):
-                break
-
-    async def run(self) -> None:
-        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
-        ends."""
-        was_up = self._keyring is not None
-        while True:
-            try:
-                self._take_new_config()
-                self._store_problem = problem = await self._follow_store()
-                is_up = problem is None
-                if is_up != was_up:
-                    log_event(
-                        "store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem
-                    )
-                was_up = is_up
-                self.metrics.set_store_up(is_up)
-                self.metrics.flush()
-            except Exception as error:  # noqa: BLE001 - a loop that died would miss every revocation from then on
-                log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _follow_store(self) -> str | None:
-        """One round with the store; what went wrong, or None."""
-        try:
-            if self._keyring is None:
-                await self.start()
-            await self.sessions.poll()
-            if self._monotonic() >= self._next_upkeep:
-                await self.upkeep()
-                self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
-        except StoreError as error:
-            return str(error)
-        return None
-
-    def close(self) -> None:
-        """Let go of the providers' connections; the store is its opener's to close."""
-        for provider in self._policies.providers.values():
-            provider.close()
-
-    def _take_new_config(self) -> None:
-        try:
-            config = self._new_config()
-            if config is not None:
-                self._policies = self._with_providers(config)
-                log_event("config.loaded", applications=len(config.applications))
-                self.metrics.set_reload_successful(True)
-        except Exception as error:  # noqa: BLE001 - the master has validated it; revocations must be followed all the same
-            self.metrics.set_reload_successful(False)
-            sentence = str(error) if isinstance(error, AuthdError) else type(error).__name__
-            log_event("config.refused", level="error", message=sentence)
-
-    def _with_providers(self, config: Config) -> Policies:
-        """Providers whose settings and secret are the same keep their keys. Closes none if it raises SecretError."""
-        old, secrets = self._policies, {each.id: self._find_client_secret(each) for each in config.identity_providers}
-        unchanged = {
-            provider.id: old.providers[provider.id]
-            for provider in old.config.identity_providers
-            if provider.id in old.providers
-            and provider in config.identity_providers
-            and secrets[provider.id] == self._client_secrets[provider.id]
-        }
-        providers = {
-            each.id: unchanged.get(each.id) or self._create(config, each, secrets[each.id])
-            for each in config.identity_providers
-        }
-        for id_, provider in old.providers.items():
-            if id_ not in unchanged:
-                provider.close()
-        self._client_secrets = secrets
-        return Policies(config, build_index(config), providers)
-
-    def _create(self, config: Config, provider: IdentityProviderConfig, client_secret: str | None) -> Provider:
-        return create_provider(
-            provider,
-            client_secret=client_secret,
-            redirect_uri=f"https://{config.team_domain}{config.path_prefix}/callback",
-            clock=self.clock,
-            may_refetch=self._may_refetch,
-            shared_key_sets=self.records,
-        )
-
-    async def _may_refetch(self, provider_id: str) -> bool:
-        """At most one fetch of a provider's keys for an unknown key id, in 30 s, over all workers."""
-        try:
-            count = await self.store.count(
-                "key_set_refetch", provider_id, now=int(self.clock()), window_seconds=_REFETCH_SECONDS
-            )
-        except StoreError:
-            return False
-        return count == 1
-
-    def _login_limits(self) -> tuple[int, int, int]:
-        limits = self._policies.config.login_rate_limit
-        return limits.per_address, limits.per_person, limits.window_seconds
-
-
-def load_client_secret(provider: IdentityProviderConfig) -> str | None:
-    """The client secret from its file or variable; None for a public client. Raises SecretError, without the secret."""
-    name = provider.client_secret_env
-    if name is not None:
-        if not os.environ.get(name):
-            raise SecretError(f"identity provider {provider.id}: the environment has no {name}")
-        return os.environ[name]
-    if provider.client_secret_file is None:
-        return None
-    try:
-        return Path(provider.client_secret_file).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        sentence = f"identity provider {provider.id}: {provider.client_secret_file} cannot be read"
-        raise SecretError(f"{sentence} ({type(error).__name__})") from error
-
-
-def _report_broken_row(kind: str) -> None:
-    log_event("store.broken_row", level="error", kind=kind, message="a row was not sealed by us; treated as missing")
 
 
 class _Lifespan:
@@ -277,11 +31,16 @@ class _Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def process_startup(self, scope: object, event: object) -> None:
-        """See the class. A store that does not answer yet stops nobody from starting: the loop tries again."""
+        """See the class. What fails here stops nobody from starting: the loop tries again.
+
+        gunicorn would put another worker into the place of one that does not start, and so for ever.
+        """
         try:
             await self._worker.start()
         except StoreError as error:
             log_event("store.down", level="error", message=str(error))
+        except Exception as error:  # noqa: BLE001 - see above
+            log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
         self._task = asyncio.create_task(self._worker.run())
 
     async def process_shutdown(self, scope: object, event: object) -> None:

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,17 +24,19 @@ from gunicorn.arbiter import Arbiter
 from prometheus_client.multiprocess import mark_process_dead
 
 from authd import __version__
-from authd.app import App, Worker, create_app, load_client_secret, load_listener_secret
+from authd.app import App, create_app, load_listener_secret
 from authd.audit import configure_logging, log_event
 from authd.config import Config, load_config
 from authd.config_slot import ConfigSlot, LoadedConfig
-from authd.errors import ConfigError, SecretError, StoreError, StoreUnavailableError
+from authd.errors import ConfigError, ConfigMistake, SecretError, StoreError, StoreUnavailableError
 from authd.metrics import Metrics
+from authd.providers import load_client_secret
 from authd.resources.pages import Pages
 from authd.sealing import Sealer, load_sealer
 from authd.sessions import POLL_SECONDS
 from authd.state import Store, open_store
 from authd.state.records import Records
+from authd.worker import Worker
 
 # nginx sends a 4 kB query as a 12 kB parameter, and attempts of several tabs in one Cookie header
 # (reference/nginx-contract.md 6.6).
@@ -135,9 +138,12 @@ class Server(BaseApplication):  # type: ignore[misc]
             return self._refuse_config(message=f"{self._path}: {error}")
         except ConfigError as error:
             return self._refuse_config(source=str(self._path), mistakes=[str(mistake) for mistake in error.mistakes])
-        for name in _needs_restart(self._config, config):
+        fixed = _needs_restart(self._config, config)
+        for name in fixed:
             log_event("config.needs_restart", level="warning", key=name)
-        self._slot.write(loaded)
+        # Until then the running values stand: another team_domain, say, would mean other keys, and log everybody out.
+        kept = config.model_copy(update={name: getattr(self._config, name) for name in fixed})
+        self._slot.write(replace(loaded, config=kept))
         self._metrics.set_reload_successful(True)
         return log_event("config.accepted", source=str(self._path), applications=len(config.applications))
 
@@ -182,6 +188,7 @@ def serve(config_path: Path) -> None:
     """
     config = load_config(config_path)
     configure_logging()
+    _check_group(config_path, config.socket_group)
     _prepare_state(config, load_sealer(config.secret_file))
     signal.signal(signal.SIGTERM, _exit)
     Server(config_path, config).run()
@@ -189,6 +196,15 @@ def serve(config_path: Path) -> None:
 
 def _exit(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
+
+
+def _check_group(config_path: Path, name: str | None) -> None:
+    try:
+        if name:
+            grp.getgrnam(name)
+    except KeyError:
+        mistake = ConfigMistake(0, "socket_group", "is no group of this machine", name or "")
+        raise ConfigError(str(config_path), (mistake,)) from None
 
 
 def _prepare_state(config: Config, sealer: Sealer) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import yaml
 
-from authd.app import Worker, new_id
 from authd.config import load_config
 from authd.model import Identity, Session
 from authd.sealing import load_sealer
 from authd.state import open_store
+from authd.worker import Worker, new_id
 from tests.harness.nginx import find_free_port, running_nginx
 
 HOST = "grafana.bench"

@@ -66,10 +66,18 @@ def test_its_policy_admits_engineers_and_not_mallory(config: Path, email: str, o
     assert f"outcome: {outcome}" in result.output
 
 
-def test_every_path_that_it_names_exists() -> None:
+def list_pages() -> list[Path]:
     root = README.parent
-    linked = re.findall(r"\]\(([^):]+)\)", README.read_text())
-    named = re.findall(r"`((?:docs|nginx|\.ci)/[\w./-]*)`", README.read_text())
-    assert linked
+    return [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", list_pages(), ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    linked = re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", page.read_text())
+    assert [path for path in linked if not (page.parent / path).exists()] == []
+
+
+def test_every_path_that_the_readme_names_exists() -> None:
+    named = re.findall(r"`((?:docs|nginx|tests|\.ci)/[\w./-]*)`", README.read_text())
     assert named
-    assert [path for path in (*linked, *named) if not (root / path).exists()] == []
+    assert [path for path in named if not (README.parent / path).exists()] == []

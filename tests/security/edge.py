@@ -13,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from authd.app import App, Worker, create_app
+from authd.app import App, create_app
 from authd.config import parse_config
 from authd.model import Identity, Session
 from authd.sealing import Sealer
 from authd.state.sqlite import SqliteStore
 from authd.tokens import ORGANISATION
+from authd.worker import Worker
 
 SECRET = b"s" * 32
 TEAM_HOST = "auth.test"
