@@ -222,7 +222,8 @@ def _open(path: Path, *, may_create: bool) -> sqlite3.Connection:
 def _create(path: Path) -> bool:
     """Make the file if it is missing. SQLite itself would make it as readable as the umask allows, and its WAL too."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        # Resolved: O_EXCL takes a link that leads to a file not made yet for the file.
+        os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         return False
     return True

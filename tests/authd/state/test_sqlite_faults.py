@@ -136,3 +136,9 @@ def test_a_file_of_a_newer_authd_is_refused_and_left_as_it_is(path: Path) -> Non
 def test_a_directory_that_nobody_can_write_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailableError, match="missing"):
         SqliteStore(tmp_path / "missing" / "authd.db")
+
+
+def test_a_link_to_a_file_that_is_not_made_yet_is_followed(path: Path, tmp_path: Path) -> None:
+    path.symlink_to(tmp_path / "elsewhere.db")
+    SqliteStore(path)
+    assert (tmp_path / "elsewhere.db").stat().st_mode & 0o777 == 0o600
