@@ -108,9 +108,16 @@ class OlderEditionError(IprangesError):
 
 
 class StateDamagedError(IprangesError):
-    """Raised if a state file cannot be what we wrote: not JSON, another schema, a digest that differs."""
+    """Raised if a state file cannot be what we wrote: not JSON, another schema, a digest that differs.
+
+    `is_newer` says that a later version of ipranges wrote it: then it must not be overwritten.
+    """
 
     exit_code = ExitCode.HELD
+
+    def __init__(self, message: str, *, is_newer: bool = False) -> None:
+        self.is_newer = is_newer
+        super().__init__(message)
 
 
 class NotAllowedError(IprangesError):

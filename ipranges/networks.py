@@ -86,7 +86,7 @@ def render_prefixes(family: Family, pieces: Intervals) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class NetworkSet:
-    """A set of addresses of both families, in minimal form. Equal sets are equal, however they were written."""
+    """A set of addresses of both families, in minimal form: equal however it was written."""
 
     v4: Intervals = ()
     v6: Intervals = ()

@@ -1,4 +1,4 @@
-"""What no single value shows: names that point nowhere, two targets on one place, keys that exclude each other.
+"""What no single value shows: names that point nowhere, two targets on one place, exclusive keys.
 
 Works on what can be read even where other parts cannot, so that every mistake is told at once.
 """

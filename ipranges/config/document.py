@@ -50,7 +50,7 @@ class _Reader:
 
     def _read_scalar(self, node: yaml.Node, path: Path) -> Any:
         try:
-            return self._loader.construct_object(node)  # type: ignore[no-untyped-call]
+            return self._loader.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             self._complain(node, path, f"cannot be read: {error}".splitlines()[0])
             return None

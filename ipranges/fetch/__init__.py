@@ -3,4 +3,4 @@
 from ipranges.fetch.http import Fetched, Fetcher, HttpLimits
 from ipranges.fetch.source import FetchedEdition, fetch_source
 
-__all__ = ["FetchedEdition", "Fetched", "Fetcher", "HttpLimits", "fetch_source"]
+__all__ = ["Fetched", "FetchedEdition", "Fetcher", "HttpLimits", "fetch_source"]

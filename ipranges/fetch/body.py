@@ -47,4 +47,4 @@ def _create_decoder(encoding: str) -> zlib._Decompress | None:
         return None
     if name == "gzip":
         return zlib.decompressobj(16 + zlib.MAX_WBITS)
-    raise FetchError(f"the body is encoded as {ascii(name[:20])}, which was not asked for")
+    raise FetchError(f"the body is encoded as {name[:20]!a}, which was not asked for")

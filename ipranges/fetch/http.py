@@ -44,7 +44,7 @@ class Fetched:
     last_modified: str = ""
 
 
-class _RetryLater(FetchError):
+class _RetryLaterError(FetchError):
     def __init__(self, message: str, wait_seconds: float | None = None) -> None:
         self.wait_seconds = wait_seconds
         super().__init__(message)
@@ -64,7 +64,7 @@ class Fetcher:
         for left in range(self._limits.retries, -1, -1):
             try:
                 return run_within(self._deadline, lambda: self._fetch_once(url, accept, validators))
-            except _RetryLater as error:
+            except _RetryLaterError as error:
                 pause = wait if error.wait_seconds is None else error.wait_seconds
                 if left == 0 or pause >= self._deadline.remaining_seconds:
                     raise FetchError(f"{url}: {error}") from None
@@ -78,7 +78,7 @@ class Fetcher:
         try:
             return self._follow(url, _build_headers(accept, validators))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise _RetryLater(_explain(error)) from None
+            raise _RetryLaterError(_explain(error)) from None
         except zlib.error:
             raise FetchError("the compressed body is damaged") from None
 
@@ -89,7 +89,9 @@ class Fetcher:
             for _ in range(MAX_REDIRECTS + 1):
                 with self._get(session, url, headers) as response:
                     if response.status_code not in (301, 302, 303, 307, 308):
-                        return self._accept(response, "If-None-Match" in headers or "If-Modified-Since" in headers)
+                        return self._accept(
+                            response, "If-None-Match" in headers or "If-Modified-Since" in headers
+                        )
                     url = _verify_redirect(url, response.headers.get("Location", ""))
         raise FetchError(f"more than {MAX_REDIRECTS} redirects")
 
@@ -110,7 +112,8 @@ class Fetcher:
         if status == 304 and is_conditional:
             return Fetched(None)
         if status in _RETRIED_STATUS:
-            raise _RetryLater(f"status {status}", _read_retry_after(response.headers.get("Retry-After", "")))
+            wait = _read_retry_after(response.headers.get("Retry-After", ""))
+            raise _RetryLaterError(f"status {status}", wait)
         if status != 200:
             raise FetchError(f"status {status}")
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -150,10 +153,10 @@ def _verify_redirect(url: str, location: str) -> str:
     if not location or after.scheme not in ("http", "https"):
         raise FetchError("a redirect that leads nowhere")
     if before.scheme == "https" and after.scheme == "http":
-        raise FetchError(f"a redirect from https to http ({ascii(location[:80])})")
+        raise FetchError(f"a redirect from https to http ({location[:80]!a})")
     upgraded = before.scheme == "http" and after.scheme == "https"
     if not same_host or not (same_port or upgraded):
-        raise FetchError(f"a redirect to another host ({ascii(location[:80])})")
+        raise FetchError(f"a redirect to another host ({location[:80]!a})")
     return after.geturl()
 
 

@@ -58,7 +58,12 @@ def _fetch_attempt(
     try:
         said = attempt.parse([answer.body or b"" for answer in answers])
         edition = verify_edition(
-            said.tokens, provider.limits, url=urls[0], fetched_at=now, version=said.version, serial=said.serial
+            said.tokens,
+            provider.limits,
+            url=urls[0],
+            fetched_at=now,
+            version=said.version,
+            serial=said.serial,
         )
     except RefusedError as error:
         raise RefusedError(f"{urls[0]}: {error}") from None

@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import re
 
+from ipranges.networks import Family
 from ipranges.sources import snapshots
 from ipranges.sources.formats import read_json, read_text, verify_cloudflare, verify_imperva
 from ipranges.sources.provider import Attempt, Discovery, Limits, Provider
 
 VERIFIED_ON = "2026-11-23"
-_BOTH = ("v4", "v6")
+_BOTH: tuple[Family, ...] = ("v4", "v6")
 
 CLOUDFLARE = Provider(
     name="cloudflare",
@@ -58,7 +59,7 @@ CLOUDFRONT = Provider(
     name="cloudfront",
     official="https://docs.aws.amazon.com/vpc/latest/userguide/aws-ip-syntax.html",
     verified_on=VERIFIED_ON,
-    expected="46 IPv4 and 3 IPv6 prefixes of the service CLOUDFRONT_ORIGIN_FACING (CLOUDFRONT is 12 times wider)",
+    expected="46 IPv4 and 3 IPv6 prefixes of CLOUDFRONT_ORIGIN_FACING (CLOUDFRONT is 12 times wider)",
     attempts=(
         Attempt(
             ("https://ip-ranges.amazonaws.com/ip-ranges.json",),
@@ -108,7 +109,7 @@ AZURE_FRONT_DOOR = Provider(
         ),
     ),
     limits=Limits(min_prefix_v4=14, min_prefix_v6=32, families=_BOTH),
-    note="shared by every customer of Front Door: check X-Azure-FDID as well; 168.63.129.16 is a health check",
+    note="shared by every customer of Front Door: check X-Azure-FDID; 168.63.129.16 is a health check",
 )
 
 _AKAMAI = "https://techdocs.akamai.com/property-manager/pdfs/"

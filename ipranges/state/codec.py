@@ -29,7 +29,8 @@ def parse_document(kind: str, body: bytes, *, where: str) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise StateDamagedError(f"{where} is damaged: it is not JSON that ipranges wrote") from None
     if schema != SCHEMA:
-        raise StateDamagedError(f"{where} has schema {schema!r}, and this version of ipranges writes {SCHEMA}")
+        message = f"{where} has schema {schema!r}, and this version of ipranges writes {SCHEMA}"
+        raise StateDamagedError(message, is_newer=isinstance(schema, int) and schema > SCHEMA)
     if document.get("kind") != kind or document.get("sha256") != _digest(content):
         raise StateDamagedError(f"{where} is damaged: its digest does not fit its content")
     if not isinstance(content, dict):

@@ -39,31 +39,17 @@ class StateStore:
         self.state_dir = state_dir
 
     def load_memory(self, name: str) -> SourceMemory:
-        """One source's memory, an empty one on the first run; raises StateDamagedError.
-
-        Where the file is damaged, the one before it is taken: it is at most one change older.
-        """
+        """One source's memory, an empty one on the first run; raises StateDamagedError."""
         path = self._source_path(name)
-        try:
-            return self._load_memory(name, path)
-        except StateDamagedError as error:
-            earlier = path.with_suffix(".previous.json")
-            if "schema" in str(error) or read_if_there(earlier) is None:
-                raise
-            return self._load_memory(name, earlier)
+        body = read_if_there(path)
+        if body is None:
+            return SourceMemory(name)
+        content = codec.parse_document("source", body, where=str(path))
+        return codec.decode_memory(content, where=str(path))
 
-    def save_memory(self, memory: SourceMemory) -> bool:
-        """Write one source's memory if it changed, keeping the one before; True if it was written."""
-        path = self._source_path(memory.name)
-        body = codec.render_document("source", codec.encode_memory(memory))
-        before = read_if_there(path)
-        if before == body:
-            return False
-        self._prepare(path)
-        if before is not None and _is_whole(before):
-            write_atomically(path.with_suffix(".previous.json"), before, mode=0o600)
-        write_atomically(path, body, mode=0o600)
-        return True
+    def save_memory(self, memory: SourceMemory) -> None:
+        """Write one source's memory if it changed."""
+        self._write(f"sources/{memory.name}.json", "source", codec.encode_memory(memory))
 
     def load_stamps(self) -> dict[str, Stamps]:
         """All sources' stamps. A damaged file counts as none: ages are then unknown, hence stale."""
@@ -132,13 +118,7 @@ class StateStore:
 
     def load_note(self, name: str) -> dict[str, Any] | None:
         """A small note of a run to the next (a journal, a confirmation that is awaited), or None."""
-        body = read_if_there(self.state_dir / "notes" / f"{_file_name(name)}.json")
-        if body is None:
-            return None
-        try:
-            return codec.parse_document("note", body, where=name)
-        except StateDamagedError:
-            return None
+        return _load_note(self.state_dir / "notes" / f"{_file_name(name)}.json")
 
     def save_note(self, name: str, content: dict[str, Any]) -> None:
         """Leave a note, synced to disk before this returns."""
@@ -150,15 +130,8 @@ class StateStore:
 
     def list_notes(self, prefix: str) -> list[dict[str, Any]]:
         """All notes whose name begins so."""
-        names = sorted(p.stem for p in (self.state_dir / "notes").glob(f"{_file_name(prefix)}*.json"))
-        return [note for note in map(self.load_note, names) if note is not None]
-
-    def _load_memory(self, name: str, path: Path) -> SourceMemory:
-        body = read_if_there(path)
-        if body is None:
-            return SourceMemory(name)
-        content = codec.parse_document("source", body, where=str(path))
-        return codec.decode_memory(content, where=str(path))
+        paths = sorted((self.state_dir / "notes").glob(f"{_file_name(prefix)}*.json"))
+        return [note for note in map(_load_note, paths) if note is not None]
 
     def _source_path(self, name: str) -> Path:
         return self.state_dir / "sources" / f"{name}.json"
@@ -167,20 +140,18 @@ class StateStore:
         path = self.state_dir / relative
         body = codec.render_document(kind, content)
         if read_if_there(path) != body:
-            self._prepare(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, body, mode=0o600)
 
-    @staticmethod
-    def _prepare(path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
 
-
-def _is_whole(body: bytes) -> bool:
+def _load_note(path: Path) -> dict[str, Any] | None:
+    body = read_if_there(path)
+    if body is None:
+        return None
     try:
-        codec.parse_document("source", body, where="")
+        return codec.parse_document("note", body, where=path.name)
     except StateDamagedError:
-        return False
-    return True
+        return None
 
 
 def _file_name(label: str) -> str:

@@ -58,9 +58,8 @@ def verify_edition(
         if not networks.get(family):
             raise RefusedError(f"the list has no IP{family} network, and must have some")
     if networks.address_count("v4") > limits.max_v4_addresses:
-        raise RefusedError(
-            f"the list covers {networks.address_count('v4')} IPv4 addresses, more than {limits.max_v4_addresses}"
-        )
+        covered = networks.address_count("v4")
+        raise RefusedError(f"the list covers {covered} IPv4 addresses, more than {limits.max_v4_addresses}")
     return Edition(networks, fetched_at, url, version, serial)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ipranges.errors import NotAllowedError
 from ipranges.model import Candidate, Edition, SourceMemory, SourceOutcome, Validators
@@ -14,8 +14,8 @@ from ipranges.validate.guards import GuardLimits, Objection, find_objection
 class Policy:
     """How one source is judged. `auto_approve_*` are 0 where only a person approves."""
 
-    guards: GuardLimits = GuardLimits()
-    grace: Grace = Grace()
+    guards: GuardLimits = field(default_factory=GuardLimits)
+    grace: Grace = field(default_factory=Grace)
     auto_approve_sightings: int = 0
     auto_approve_seconds: int = 0
 
@@ -101,9 +101,7 @@ def _find_objection(memory: SourceMemory, edition: Edition, policy: Policy) -> O
     return find_objection(memory.current.networks, edition.networks, policy.guards)
 
 
-def _hold(
-    memory: SourceMemory, edition: Edition, objection: Objection, policy: Policy, now: int
-) -> Judged:
+def _hold(memory: SourceMemory, edition: Edition, objection: Objection, policy: Policy, now: int) -> Judged:
     known = memory.candidate
     if known is not None and known.edition.sha256 == edition.sha256:
         candidate = replace(known, sightings=known.sightings + 1, first_seen_at=min(known.first_seen_at, now))
@@ -111,7 +109,9 @@ def _hold(
         candidate = Candidate(edition, objection.reason, objection.figures, now)
     if _may_approve_itself(candidate, policy, now):
         memory = replace(memory, candidate=candidate)
-        message = f"{objection.figures}; accepted after {candidate.sightings} sightings, as `auto_approve` says"
+        message = (
+            f"{objection.figures}; accepted after {candidate.sightings} sightings, as `auto_approve` says"
+        )
         return Judged(accept(memory, edition, None, policy, now=now), SourceOutcome.CHANGED, message)
     kept = replace(_pass_time(memory, policy, now), candidate=candidate)
     command = f"ipranges approve {memory.name} {edition.sha256[:16]}"
