@@ -212,7 +212,11 @@ def _finish(config: Config, report: RunReport, as_json: bool, quiet: bool) -> No
     changes = describe_changes(report)
     logs.log_changes(changes)
     logs.run_change_hook(config.on_change, changes)
-    write_metrics(config, report, StateStore(Path(config.state_dir)))
+    try:
+        write_metrics(config, report, StateStore(Path(config.state_dir)))
+    except IprangesError as error:
+        # The lists are what matters, and the run's own verdict on them.
+        logs.tell_trouble(f"metrics: {error}")
     if not quiet:
         _show(describe_run(report), lambda: render_run(report), as_json)
     if quiet or not as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 
 from ipranges import __version__
 from ipranges.config import Config
@@ -14,6 +14,9 @@ from ipranges.model import SourceMemory, Stamps, TargetOutcome
 from ipranges.networks import FAMILIES
 from ipranges.state import StateStore
 from ipranges.sync import RunReport
+
+# The moment at which this process made a counter means nothing: each run is a new process.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _IN_SYNC = (TargetOutcome.IN_SYNC, TargetOutcome.CHANGED, TargetOutcome.REPAIRED)
 

@@ -92,6 +92,8 @@ class NetworkSet:
     v6: Intervals = ()
 
     def __or__(self, other: NetworkSet) -> NetworkSet:
+        if not self or not other:
+            return self or other
         return NetworkSet(intervals.merge(self.v4 + other.v4), intervals.merge(self.v6 + other.v6))
 
     def __and__(self, other: NetworkSet) -> NetworkSet:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from tempfile import TemporaryFile
+from typing import IO
 
 from ipranges.errors import ApplyError
 
@@ -17,17 +19,21 @@ def run_command(command: Sequence[str], *, text: str | None = None) -> str:
     """What a program prints on its standard output; raises ApplyError with the line that says why not."""
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:{_PATH}".lstrip(":"), "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            list(command),
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=TIMEOUT_SECONDS,
-            env=environment,
-            check=False,
-        )
+        # Files instead of pipes: `nft list` writes millions of bytes line by line, and a program that
+        # leaves a child behind (a reload that starts a daemon) would hold a pipe open for ever.
+        with TemporaryFile() as given, TemporaryFile() as printed, TemporaryFile() as complained:
+            given.write((text or "").encode())
+            given.seek(0)
+            done = subprocess.run(
+                list(command),
+                stdin=given,
+                stdout=printed,
+                stderr=complained,
+                timeout=TIMEOUT_SECONDS,
+                env=environment,
+                check=False,
+            )
+            output, errors = _read_back(printed), _read_back(complained)
     except FileNotFoundError:
         raise ApplyError(f"{command[0]} is not installed, or not in PATH") from None
     except subprocess.TimeoutExpired:
@@ -35,8 +41,13 @@ def run_command(command: Sequence[str], *, text: str | None = None) -> str:
     except OSError as error:
         raise ApplyError(f"{command[0]} could not be run: {error.strerror}") from None
     if done.returncode != 0:
-        raise ApplyError(f"`{' '.join(command[:6])}` failed: {_telling_line(done.stderr or done.stdout)}")
-    return done.stdout
+        raise ApplyError(f"`{' '.join(command[:6])}` failed: {_telling_line(errors or output)}")
+    return output
+
+
+def _read_back(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
 
 
 def _telling_line(output: str) -> str:

@@ -54,11 +54,11 @@ class Inspection:
 def inspect_target(wanted: Wanted, store: StateStore) -> Inspection:
     """Compare live with wanted; a program that fails is a `problem`, not an exception."""
     record = store.load_target(wanted.target.label)
-    was_applied = record is not None and record.networks == wanted.networks
+    was_applied = record is not None and record.sha256 == wanted.networks.sha256
     try:
         if isinstance(wanted.target, FileTarget):
             return _inspect_file(wanted, wanted.target, was_applied, store)
-        live = build_kernel_target(wanted.target).read()
+        live = build_kernel_target(wanted.target).read(wanted.networks)
     except ApplyError as error:
         return Inspection(wanted, Live(None), False, was_applied, str(error))
     in_sync = live.networks == wanted.networks and has_recorded_shape(wanted.target, live, record)

@@ -27,8 +27,11 @@ class Live:
 class KernelTarget(Protocol):
     """One target in the kernel."""
 
-    def read(self) -> Live:
-        """What is live now; raises ApplyError where the program itself fails."""
+    def read(self, expected: NetworkSet | None = None) -> Live:
+        """What is live now; raises ApplyError where the program itself fails.
+
+        `expected` is a hint that saves work where it is right, and changes nothing where it is wrong.
+        """
 
     def replace(self, networks: NetworkSet, *, keep_rules: bool) -> None:
         """Put `networks` in force; `keep_rules` where only the addresses differ. Raises ApplyError."""
@@ -46,13 +49,13 @@ class NftablesKernel:
     def __init__(self, target: NftablesTarget) -> None:
         self._target = target
 
-    def read(self) -> Live:
+    def read(self, expected: NetworkSet | None = None) -> Live:
         tables = run_command(("nft", "list", "tables", "inet")).split("\n")
         if f"table inet {self._target.table}" not in tables:
             return Live(None)
         listing = run_command(("nft", "-s", "list", "table", "inet", self._target.table))
         try:
-            networks, shape = nftables.parse_table(listing)
+            networks, shape = nftables.parse_table(listing, expected)
         except RefusedError:
             return Live(None, "", listing)
         return Live(networks, shape, listing)
@@ -78,7 +81,8 @@ class IpsetKernel:
     def __init__(self, target: IpsetTarget) -> None:
         self._name = target.set_name
 
-    def read(self) -> Live:
+    def read(self, expected: NetworkSet | None = None) -> Live:
+        del expected
         names = [f"{self._name}-{family}" for family in FAMILIES]
         if not set(names) <= self._existing():
             return Live(None)
@@ -110,7 +114,8 @@ class UfwKernel:
     def __init__(self, target: UfwTarget) -> None:
         self._target = target
 
-    def read(self) -> Live:
+    def read(self, expected: NetworkSet | None = None) -> Live:
+        del expected
         added = run_command(("ufw", "show", "added"))
         rules = ufw.parse_rules(self._target, added)
         if not rules.any:
@@ -155,7 +160,7 @@ def replace_and_prove(kernel: KernelTarget, before: Live, networks: NetworkSet, 
     """
     try:
         kernel.replace(networks, keep_rules=keep_rules)
-        after = kernel.read()
+        after = kernel.read(networks)
         if after.networks != networks or after.shape == "incomplete":
             raise ApplyError("the live set, read back, is not the new one")
     except ApplyError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,18 +35,20 @@ def install_all(inspections: Sequence[Inspection], installer: Installer) -> list
     """Bring every target to what is wanted; one that fails stops no other. In the order given."""
     results = {i.label: _result(i, TargetOutcome.IN_SYNC) for i in inspections if i.in_sync}
     waiting = [i for i in inspections if not i.in_sync]
-    for group in _order(waiting):
-        # Every candidate is checked before the first file of its group is touched.
-        ready = []
-        for inspection in group:
-            try:
-                ready.append((inspection, _check(inspection, installer)))
-            except ApplyError as error:
-                results[inspection.label] = _failed(inspection, error)
-            except NotAllowedError as error:
-                results[inspection.label] = _result(inspection, TargetOutcome.HELD, str(error))
-        for result in _install_group(ready, installer):
-            results[result.name] = result
+    # Checks touch nothing live, so they all run beside the first group's installation.
+    with ThreadPoolExecutor(max(len(waiting), 1)) as pool:
+        checks = {i.label: pool.submit(_check, i, installer) for i in waiting}
+        for group in _order(waiting):
+            ready = []
+            for inspection in group:
+                try:
+                    ready.append((inspection, checks[inspection.label].result()))
+                except ApplyError as error:
+                    results[inspection.label] = _failed(inspection, error)
+                except NotAllowedError as error:
+                    results[inspection.label] = _result(inspection, TargetOutcome.HELD, str(error))
+            for result in _install_group(ready, installer):
+                results[result.name] = result
     return [results[i.label] for i in inspections]
 
 
@@ -124,7 +127,7 @@ def _apply(ready: Sequence[tuple[Inspection, FileChange | None]], installer: Ins
 
 
 def _remember(inspection: Inspection, installer: Installer, shape: str) -> None:
-    record = TargetRecord(inspection.wanted.networks, int(installer.clock()), shape)
+    record = TargetRecord(inspection.wanted.networks.sha256, int(installer.clock()), shape)
     installer.store.save_target(inspection.label, record)
 
 

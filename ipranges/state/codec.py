@@ -15,10 +15,10 @@ SCHEMA = 1
 
 
 def render_document(kind: str, content: dict[str, Any]) -> bytes:
-    """A state file: schema, kind, digest and content, one key a line."""
-    digest = _digest(content)
-    document = {"schema": SCHEMA, "kind": kind, "sha256": digest, "content": content}
-    return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+    """A state file: one JSON map of schema, kind, digest and content."""
+    text = _render_content(content)
+    head = json.dumps({"schema": SCHEMA, "kind": kind, "sha256": _digest(text)})
+    return f'{head[:-1]}, "content": {text}}}\n'.encode()
 
 
 def parse_document(kind: str, body: bytes, *, where: str) -> dict[str, Any]:
@@ -31,15 +31,19 @@ def parse_document(kind: str, body: bytes, *, where: str) -> dict[str, Any]:
     if schema != SCHEMA:
         message = f"{where} has schema {schema!r}, and this version of ipranges writes {SCHEMA}"
         raise StateDamagedError(message, is_newer=isinstance(schema, int) and schema > SCHEMA)
-    if document.get("kind") != kind or document.get("sha256") != _digest(content):
+    if document.get("kind") != kind or document.get("sha256") != _digest(_render_content(content)):
         raise StateDamagedError(f"{where} is damaged: its digest does not fit its content")
     if not isinstance(content, dict):
         raise StateDamagedError(f"{where} is damaged: it holds no map")
     return content
 
 
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _render_content(content: Any) -> str:
+    return json.dumps(content, sort_keys=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def encode_networks(networks: NetworkSet) -> list[str]:

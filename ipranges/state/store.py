@@ -16,9 +16,9 @@ from ipranges.state import codec
 
 @dataclass(frozen=True, slots=True)
 class TargetRecord:
-    """What was last proved to be live in one target. `shape` is the program's own print of its rules."""
+    """What was last proved to be live in one target: the set's digest, and a word for the rules around it."""
 
-    networks: NetworkSet
+    sha256: str
     applied_at: int
     shape: str = ""
 
@@ -71,9 +71,7 @@ class StateStore:
             return None
         try:
             content = codec.parse_document("target", body, where=label)
-            return TargetRecord(
-                codec.decode_networks(content["networks"]), int(content["applied_at"]), str(content["shape"])
-            )
+            return TargetRecord(str(content["set_sha256"]), int(content["applied_at"]), str(content["shape"]))
         except (StateDamagedError, KeyError, TypeError, ValueError):
             return None
 
@@ -81,7 +79,7 @@ class StateStore:
         """Remember what is live in a target."""
         content = {
             "label": label,
-            "networks": codec.encode_networks(record.networks),
+            "set_sha256": record.sha256,
             "applied_at": record.applied_at,
             "shape": record.shape,
         }
