@@ -6,6 +6,7 @@
     ├── SealError                a sealed value was not made by us, or for another place
     ├── TokenError               a token is not acceptable (code = a Reason)
     ├── KeySetError              a published key set is not fit to be trusted
+    ├── MalformedRequestError    nginx' headers about a request are missing, doubled or unreadable
     ├── StoreError
     │   ├── StoreUnavailableError    the store did not answer in time
     │   └── StoreDamagedError        the store answered with something that cannot be
@@ -14,6 +15,7 @@
     │   ├── ProviderRefusedError         ... answered, and said no (the person cancelled, for example)
     │   └── ProviderLiedError            ... answered with something that fails its checks
     └── LoginError               a login cannot go on; carries what the visitor is told
+        └── LoginLimitError          too many logins from one address or of one person
 
 `code` is stable and meant for machines; `str(error)` is one sentence for the operator and
 holds neither tokens nor secrets nor cookie values.
@@ -89,6 +91,12 @@ class KeySetError(AuthdError):
     code = "key_set_invalid"
 
 
+class MalformedRequestError(AuthdError):
+    """Raised if what nginx says about a request cannot be read. The request is refused."""
+
+    code = "malformed_request"
+
+
 class StoreError(AuthdError):
     """Base of the store's errors. None of them ever ends a session."""
 
@@ -149,3 +157,12 @@ class LoginError(AuthdError):
         self.sentence = sentence
         self.return_url = return_url
         super().__init__(sentence)
+
+
+class LoginLimitError(LoginError):
+    """Raised if there were too many logins. `kind` says of what, `retry_after_seconds` when to come back."""
+
+    def __init__(self, kind: str, retry_after_seconds: int) -> None:
+        self.kind = kind
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__("too_many_logins", 429, "There were too many logins in a short time.")

@@ -1,0 +1,40 @@
+# Every task of this project, the same here and in CI. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench lock clean
+
+help: ## list these tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## everything from a fresh Debian machine to a protected page in your browser
+	@.ci/setup demo
+	@exec $(PYTHON) -m tests.demo $(ARGS)
+
+test: ## every test, set-up included; ARGS="-k login" chooses
+	@.ci/setup test
+	@exec $(PYTHON) -m pytest $(ARGS)
+
+check: ## format, lint, types and imports, without changing anything
+	@.ci/setup test
+	@failed=; for tool in "ruff format --check ." "ruff check ." mypy "lint-imports --no-logo"; do \
+		echo "-- $$tool"; .venv/bin/$$tool || failed="$$failed, $$tool"; \
+	done; if [ "$$failed" ]; then echo "make check failed:$${failed#,}" >&2; exit 1; fi
+
+format: ## put every file into the house's format
+	@.ci/setup test
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: ## the performance table, JSON beside it
+	@.ci/setup bench
+	@exec $(PYTHON) -m bench $(ARGS)
+
+lock: ## resolve the dependencies of pyproject.toml anew into the lock files
+	@.ci/lock
+
+clean: ## remove all that these tasks made in this checkout
+	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache \
+		tests/idp/node_modules *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

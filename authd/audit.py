@@ -1,0 +1,105 @@
+"""The log: JSON lines on stderr, one an event, with stable names and without a secret in them.
+
+    {"time": "2026-11-23T17:00:00.123Z", "level": "info", "event": "access.decision", "outcome": "deny", ...}
+
+`DecisionLog` keeps the volume bounded: an allowed request is logged the first time in a session and minute, a refused
+one always, up to REFUSALS_PER_SECOND; what was left out is counted and said.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+_LOGGER = logging.getLogger("authd")
+REFUSALS_PER_SECOND = 50
+_REMEMBERED_SESSIONS = 10_000
+# A value from outside is cut at this length: a log line is no place for a 2 MB header.
+_MAX_VALUE = 300
+
+
+class _JsonLines(logging.Formatter):
+    """Renders a record of ours (its fields in `record.fields`), or of a library, as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields: dict[str, Any] = getattr(record, "fields", None) or {
+            "message": record.getMessage(),
+            "logger": record.name,
+        }
+        event = record.getMessage() if hasattr(record, "fields") else "library.message"
+        line = {
+            "time": time.replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "event": event,
+            **fields,
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({name: _bounded(value) for name, value in line.items()}, ensure_ascii=True, default=str)
+
+
+def _bounded(value: Any) -> Any:
+    return value[:_MAX_VALUE] + "..." if isinstance(value, str) and len(value) > 10 * _MAX_VALUE else value
+
+
+def configure_logging(level: str = "info") -> None:
+    """Send everything that is logged in this process, libraries included, to stderr as JSON lines."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    _LOGGER.setLevel(level.upper())
+
+
+def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fields: Any) -> None:
+    """Log one event, such as `login.failed`. The caller passes no token, code, cookie or secret, ever.
+
+    None fields are left out; strings are cut at 300 characters.
+    """
+    number = logging.getLevelNamesMapping()[level.upper()]
+    if _LOGGER.isEnabledFor(number):
+        kept = {
+            name: value[:_MAX_VALUE] if isinstance(value, str) else value
+            for name, value in fields.items()
+            if value is not None
+        }
+        _LOGGER.log(number, event, extra={"fields": kept}, exc_info=exc_info)
+
+
+class DecisionLog:
+    """Decides which decisions are logged. One for each worker."""
+
+    def __init__(self, *, clock: Callable[[], float], log: Callable[..., None] = log_event) -> None:
+        self._clock = clock
+        self._log = log
+        self._minute_by_session: dict[str, int] = {}
+        self._second = 0
+        self._refusals = 0
+
+    def allowed(self, session_key: str, fields: Callable[[], dict[str, Any]]) -> None:
+        """Log an allowed request unless the same session and application was logged in this minute."""
+        minute = int(self._clock()) // 60
+        if self._minute_by_session.get(session_key) == minute:
+            return
+        if len(self._minute_by_session) >= _REMEMBERED_SESSIONS:
+            self._minute_by_session.clear()
+        self._minute_by_session[session_key] = minute
+        self._log("access.decision", **fields())
+
+    def refused(self, fields: Callable[[], dict[str, Any]]) -> None:
+        """Log a refusal, unless this second has already seen REFUSALS_PER_SECOND of them."""
+        second = int(self._clock())
+        if second != self._second:
+            left_out = self._refusals - REFUSALS_PER_SECOND
+            self._second, self._refusals = second, 0
+            if left_out > 0:
+                self._log("access.refusals_not_logged", level="warning", count=left_out)
+        self._refusals += 1
+        if self._refusals <= REFUSALS_PER_SECOND:
+            self._log("access.decision", **fields())

@@ -1,0 +1,199 @@
+"""The command line. Exit codes: 0 done, 1 refused or failed with one clear sentence, 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+import click
+
+from authd import __version__
+from authd.config import Config, load_config, render_json_schema
+from authd.errors import AuthdError
+
+DEFAULT_CONFIG = Path("/etc/authd/authd.yml")
+
+_config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_CONFIG,
+    show_default=True,
+    envvar="AUTHD_CONFIG",
+    help="The configuration file.",
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+
+
+class _Group(click.Group):
+    """Turns every error of ours into one message and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """See the class."""
+        try:
+            return super().invoke(ctx)
+        except AuthdError as error:
+            click.echo(f"authd: {error}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", message="authd %(version)s")
+def main() -> None:
+    """Access control for web applications behind nginx, in the manner of Cloudflare Access."""
+    # Whatever we make (the store, the nginx files) is nobody else's to read.
+    os.umask(0o027)
+
+
+@main.command()
+@_config_option
+def serve(config_path: Path) -> None:
+    """Answer nginx until stopped.
+
+    SIGHUP loads a new configuration: a good one is in force within two seconds, a bad one is logged and changes
+    nothing.
+    """
+    from authd.serve import serve as run
+
+    run(config_path)
+
+
+@main.command("check-config")
+@_config_option
+@_json_option
+def check_config(config_path: Path, as_json: bool) -> None:
+    """Check the configuration and list every mistake with its line."""
+    from authd.errors import ConfigError
+
+    try:
+        config = load_config(config_path)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        mistakes = [
+            {"line": each.line, "key": each.key, "message": each.message, "value": each.value, "allowed": each.allowed}
+            for each in error.mistakes
+        ]
+        click.echo(json.dumps({"ok": False, "mistakes": mistakes}, indent=2))
+        sys.exit(1)
+    counts = _counts(config)
+    if as_json:
+        click.echo(json.dumps({"ok": True, **counts}, indent=2))
+    else:
+        click.echo(f"{config_path}: ok ({', '.join(f'{n} {name}' for name, n in counts.items())})")
+
+
+def _counts(config: Config) -> dict[str, int]:
+    return {
+        "applications": len(config.applications),
+        "policies": sum(len(application.policies) for application in config.applications),
+        "groups": len(config.groups),
+        "identity_providers": len(config.identity_providers),
+    }
+
+
+@main.command("config-schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    click.echo(json.dumps(render_json_schema(), indent=2))
+
+
+@main.command()
+@_config_option
+@click.option("--url", required=True, help="The address, as in the address bar.")
+@click.option("--email", help="Verified e-mail address of the person; nobody is logged in without it.")
+@click.option("--groups", default="", help="Groups of the person, separated by commas.")
+@click.option("--ip", default="192.0.2.1", show_default=True, help="The client's address.")
+@click.option("--method", default="GET", show_default=True, help="The HTTP method.")
+@click.option("--login-method", help="Id of the identity provider; the first one if left out.")
+@click.option("--auth-method", "auth_methods", multiple=True, help="How the person proved it, such as mfa. Repeatable.")
+@_json_option
+def explain(
+    config_path: Path,
+    url: str,
+    email: str | None,
+    groups: str,
+    ip: str,
+    method: str,
+    login_method: str | None,
+    auth_methods: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say what would become of a request, and which policies and rules were looked at.
+
+    Example: authd explain --url https://grafana.example.com/ --email jane@example.com --groups staff,admins
+    """
+    from authd.explain_request import build_identity, explain_request
+    from authd.policy.explain import render_explanation
+
+    config = load_config(config_path)
+    known = [provider.id for provider in config.identity_providers]
+    if login_method is not None and login_method not in known:
+        raise click.BadParameter(
+            f"no such identity provider; there are: {', '.join(known)}", param_hint="--login-method"
+        )
+    identity = build_identity(
+        email=email,
+        groups=tuple(name for name in groups.split(",") if name),
+        provider_id=login_method or (known[0] if known else ""),
+        auth_methods=auth_methods,
+    )
+    found = explain_request(config, url=url, method=method.upper(), client_ip=_parse_ip(ip), identity=identity)
+    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_explanation(found))
+
+
+def _parse_ip(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError as error:
+        raise click.BadParameter("is no IP address", param_hint="--ip") from error
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"authd {__version__}")
+
+
+@main.group()
+def nginx() -> None:
+    """The nginx files that belong to a configuration."""
+
+
+@nginx.command("render")
+@_config_option
+@click.option(
+    "--out",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="The directory to write to; made if it is missing.",
+)
+@_json_option
+def nginx_render(config_path: Path, directory: Path, as_json: bool) -> None:
+    """Write the nginx files for this configuration (socket, prefix, cookie names, scope map).
+
+    Include them as docs/nginx.md says, test with nginx -t, and reload nginx.
+    """
+    from authd.nginx_files import render_nginx_files, write_files
+
+    config = load_config(config_path)
+    # A secret in the files is for nginx' master alone, which reads them as root.
+    mode = 0o600 if config.listen_secret_file else 0o644
+    files = render_nginx_files(config)
+    changed = write_files(files, directory, mode=mode)
+    if as_json:
+        click.echo(
+            json.dumps({"directory": str(directory), "files": sorted(files), "changed": list(changed)}, indent=2)
+        )
+    else:
+        click.echo(
+            f"{directory}: {len(files)} files, {len(changed)} changed" + "".join(f"\n  {name}" for name in changed)
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""The configuration: one YAML file, read strictly, with every mistake named at once."""
+
+from authd.config.domains import DomainPattern
+from authd.config.emails import parse_email
+from authd.config.identifiers import derive_aud, derive_policy_id
+from authd.config.load import load_config, parse_config, render_json_schema
+from authd.config.schema import (
+    ApplicationConfig,
+    Config,
+    CorsHeaders,
+    GroupConfig,
+    IdentityProviderConfig,
+    ListConfig,
+    LoginRateLimit,
+    PolicyConfig,
+)
+
+__all__ = [
+    "ApplicationConfig",
+    "Config",
+    "CorsHeaders",
+    "DomainPattern",
+    "GroupConfig",
+    "IdentityProviderConfig",
+    "ListConfig",
+    "LoginRateLimit",
+    "PolicyConfig",
+    "derive_aud",
+    "derive_policy_id",
+    "load_config",
+    "parse_config",
+    "parse_email",
+    "render_json_schema",
+]

@@ -1,0 +1,67 @@
+"""How the values inside rules and lists are read. Every reader raises SettingError."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Any
+
+from authd.config.emails import parse_email, parse_email_domain
+from authd.config.mistakes import SettingError
+
+Network = IPv4Network | IPv6Network
+
+
+def parse_network(value: Any) -> Network:
+    """`10.0.0.0/8`, `2001:db8::1`. An IPv4-mapped IPv6 network is the IPv4 one, as clients' addresses are."""
+    text = require_text(value)
+    try:
+        if "%" in text:
+            raise ValueError("a zone is no part of an address that comes over a network")
+        network = ip_network(text, strict=True)
+    except ValueError:
+        raise SettingError(_explain_bad_network(value), allowed="10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96:
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None:
+            return IPv4Network((mapped, network.prefixlen - 96))
+    return network
+
+
+def require_text(value: Any) -> str:
+    """Text that is not empty. A number has to be quoted: `007` is text to people and 7 to YAML."""
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, (int, float)):
+        raise SettingError("must be text; write it in quotes")
+    raise SettingError("must be text")
+
+
+def _explain_bad_network(value: str) -> str:
+    try:
+        network = ip_network("" if "%" in value else value, strict=False)
+    except ValueError:
+        return "is not an IP address or network"
+    return f"has bits set to the right of its prefix; did you mean {network}?"
+
+
+def read_email(value: Any) -> str:
+    """An address as `parse_email` returns it. Raises SettingError."""
+    email = parse_email(require_text(value))
+    if email is None:
+        raise SettingError("is not an e-mail address", allowed="name@example.com")
+    return email
+
+
+def read_email_domain(value: Any) -> str:
+    try:
+        return parse_email_domain(require_text(value))
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise SettingError(str(error), allowed="a domain such as example.com; subdomains are not meant") from None
+
+
+def read_claim_value(value: Any) -> str | int | bool:
+    if isinstance(value, (bool, int)):
+        return value
+    return require_text(value)

@@ -1,0 +1,225 @@
+"""How the value of each kind of setting is read: its check, and its words for a mistake.
+
+Every reader takes what YAML held and returns the setting's value, or raises SettingError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import ValidationInfo
+
+from authd.config import durations
+from authd.config.domains import DomainPattern, parse_domain, parse_host_and_port
+from authd.config.fields import require_text
+from authd.config.hosts import parse_host
+from authd.config.mistakes import SettingError
+from authd.config.rules import Rule
+
+BASE_DIR = "base_dir"
+"""The key of the validation context that holds the directory of the configuration file."""
+
+# Names that authd itself uses: an application's token under one of them would be mistaken for it.
+_RESERVED_COOKIES = frozenset(("cf_appsession", "__host-cf_appsession", "__host-authd_team"))
+
+
+def _read_matching(pattern: str, message: str, allowed: str) -> Callable[[Any], str]:
+    compiled = re.compile(pattern, re.ASCII)
+
+    def read(value: Any) -> str:
+        text = require_text(value)
+        if not compiled.fullmatch(text):
+            raise SettingError(message, allowed=allowed)
+        return text
+
+    return read
+
+
+def read_duration(minimum: int, maximum: int) -> Callable[[Any], int]:
+    limits = f"{durations.render_duration(minimum)} to {durations.render_duration(maximum)}"
+
+    def read(value: Any) -> int:
+        try:
+            seconds = durations.parse_duration_seconds(require_text(value))
+        except SettingError as mistake:
+            raise SettingError(mistake.message, allowed=durations.ALLOWED) from None
+        except ValueError as error:
+            raise SettingError(str(error), allowed=durations.ALLOWED) from None
+        if not minimum <= seconds <= maximum:
+            raise SettingError("is out of range", allowed=limits)
+        return seconds
+
+    return read
+
+
+def read_label(value: Any) -> str:
+    text = require_text(value)
+    if len(text) > 128 or not text.isprintable() or text != text.strip():
+        raise SettingError("is not a name", allowed="up to 128 printable characters, no space at the ends")
+    return text
+
+
+def read_file(value: Any, info: ValidationInfo) -> Path:
+    text = require_text(value)
+    if "\0" in text:
+        raise SettingError("is not a path")
+    base_dir: Path = (info.context or {}).get(BASE_DIR, Path())
+    return base_dir / text
+
+
+def read_domain(value: Any) -> DomainPattern:
+    try:
+        return parse_domain(require_text(value))
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise SettingError(str(error), allowed="host or host/path, * for one label or part of a path") from None
+
+
+def read_team_domain(value: Any) -> str:
+    try:
+        host, port = parse_host_and_port(require_text(value))
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise SettingError(str(error), allowed="host or host:port, without a scheme") from None
+    return host if port in (None, 443) else f"{host}:{port}"
+
+
+def read_listen(value: Any) -> str:
+    text = require_text(value)
+    if text.startswith("unix:/"):
+        return text
+    host, _, port = text.rpartition(":")
+    allowed = "unix:/run/authd/authd.sock, or an address and a port such as 127.0.0.1:8300"
+    try:
+        is_loopback = ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        raise SettingError("is no place to listen on", allowed=allowed) from None
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise SettingError("has no valid port", allowed=allowed)
+    # Whoever reaches the listener can claim any client address (design 2): never on the network.
+    if not is_loopback:
+        raise SettingError("must be a loopback address", allowed=allowed)
+    return text
+
+
+def read_state(value: Any) -> str:
+    text = require_text(value)
+    scheme = text.partition(":")[0]
+    if scheme in ("redis", "rediss", "redis+sentinel", "redis+cluster"):
+        # An address of Redis may carry a password: show the scheme alone.
+        message = "names a store that is not built in this version of authd; only sqlite is"
+        raise SettingError(message, allowed="sqlite:/path", value=f"{scheme}:...")
+    if not text.startswith("sqlite:/"):
+        raise SettingError("is not a store", allowed="sqlite:/path", value=f"{scheme}:..." if ":" in text else None)
+    return text
+
+
+def read_issuer(value: Any) -> str:
+    text = require_text(value)
+    allowed = "https://host[/path]; http only for a loopback address such as http://127.0.0.1:9000"
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise SettingError("is not a URL", allowed=allowed) from None
+    if not host or not text.isascii() or not text.isprintable() or " " in text:
+        raise SettingError("is not a URL", allowed=allowed)
+    if parts.query or parts.fragment or "?" in text or "#" in text or "@" in parts.netloc:
+        raise SettingError("must not carry a query, a fragment or a user", allowed=allowed, value=host)
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise SettingError("must be https", allowed=allowed)
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def read_origin(value: Any) -> str:
+    """An origin as browsers send it (RFC 6454): no path, no default port, lower case."""
+    text = require_text(value)
+    scheme, _, authority = text.partition("://")
+    host, colon, port = authority.partition(":")
+    try:
+        good = scheme in ("https", "http") and parse_host(host) == host
+        good = good and (not colon or (port.isdecimal() and port.isascii() and 0 < int(port) < 65536))
+    except ValueError:
+        good = False
+    if not good or (scheme, port) in (("https", "443"), ("http", "80")):
+        raise SettingError("is not an origin", allowed="https://host or https://host:port, in lower case")
+    return text
+
+
+def read_cookie_name(value: Any) -> str:
+    text = _read_cookie_word(value)
+    if text.lower() in _RESERVED_COOKIES:
+        raise SettingError("is a name that authd uses for another cookie")
+    return text
+
+
+def read_workers(value: Any) -> int | str:
+    if value == "auto" or (type(value) is int and 1 <= value <= 256):
+        return value  # type: ignore[no-any-return]
+    raise SettingError("is not a number of workers", allowed="1 to 256, or auto")
+
+
+def read_whole_number(minimum: int, maximum: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        if type(value) is not int or not minimum <= value <= maximum:
+            raise SettingError("is not a whole number in range", allowed=f"{minimum} to {maximum}")
+        return value
+
+    return read
+
+
+def read_flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise SettingError("must be true or false", allowed="true, false")
+    return value
+
+
+def require_rules(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    if not rules:
+        raise SettingError("needs at least one rule", allowed="rules; everyone: true means everybody")
+    return rules
+
+
+def require_domains(domains: tuple[DomainPattern, ...]) -> tuple[DomainPattern, ...]:
+    if not domains:
+        raise SettingError("needs at least one domain", allowed="host or host/path")
+    return domains
+
+
+def require_openid(scopes: tuple[str, ...]) -> tuple[str, ...]:
+    if "openid" not in scopes:
+        raise SettingError("must hold openid, without which a provider sends no ID token")
+    return scopes
+
+
+_read_cookie_word = _read_matching(
+    "[A-Za-z_][A-Za-z0-9_-]{0,63}", "is not a cookie name", "letters, digits, - and _, up to 64"
+)
+read_identifier = _read_matching(
+    "[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "is not an identifier", "letters, digits, ., - and _, up to 64"
+)
+read_aud = _read_matching("[0-9a-f]{64}", "is not an AUD tag", "64 hexadecimal digits in lower case")
+read_path_prefix = _read_matching(
+    "(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+",
+    "is not a path prefix",
+    "/cdn-cgi/access or the like, no final slash",
+)
+read_environment_name = _read_matching(
+    "[A-Za-z_][A-Za-z0-9_]*", "is not the name of an environment variable", "letters, digits and _"
+)
+read_method = _read_matching("[A-Z]{1,32}", "is not a method", "GET, POST and so on, in upper case")
+read_header_name = _read_matching("[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "is not a header name", "such as Content-Type")

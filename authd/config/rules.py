@@ -1,0 +1,83 @@
+"""Rules as values: one frozen class a selector. What they mean is in `authd/policy/rules.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class EmailRule:
+    """`email` is as `parse_email` returns it."""
+
+    email: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmailDomainRule:
+    """`domain` is in ASCII lower case, without `@`; its subdomains are not meant."""
+
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmailListRule:
+    list_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EveryoneRule:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class IpRule:
+    network: IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class IpListRule:
+    list_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRule:
+    group_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginMethodRule:
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthMethodRule:
+    """`auth_method` is one `amr` value of RFC 8176."""
+
+    auth_method: str
+
+
+@dataclass(frozen=True, slots=True)
+class OidcRule:
+    """A claim of one provider's identities. Equal means the same JSON type and the same value."""
+
+    claim_name: str
+    claim_value: str | int | bool
+    provider_id: str
+
+
+Rule = (
+    EmailRule
+    | EmailDomainRule
+    | EmailListRule
+    | EveryoneRule
+    | IpRule
+    | IpListRule
+    | GroupRule
+    | LoginMethodRule
+    | AuthMethodRule
+    | OidcRule
+)
+
+IDENTITY_RULES = (EmailRule, EmailDomainRule, EmailListRule, LoginMethodRule, AuthMethodRule, OidcRule)
+"""Rules that only somebody who has logged in can answer (access-wire 3.3, column "identity")."""

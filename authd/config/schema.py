@@ -1,0 +1,182 @@
+"""The configuration file: every key, its default and its sentence, declared once.
+
+The JSON Schema for editors and a test of docs/configuration.md come from here. What spans several
+parts of the file (names that must exist, cycles, duplicates) is in `references.py`.
+Paths are resolved against the directory of the configuration file. Not checked here: that a file
+or an environment variable named for a secret exists.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from authd.config import settings as kind
+from authd.config.domains import parse_host_and_port
+from authd.config.mistakes import SettingError
+from authd.config.sections import (
+    CorsHeaders,
+    GroupConfig,
+    IdentityProviderConfig,
+    ListConfig,
+    LoginRateLimit,
+    PolicyConfig,
+    RuleSetSection,
+    Section,
+)
+
+__all__ = [
+    "ApplicationConfig",
+    "Config",
+    "CorsHeaders",
+    "GroupConfig",
+    "IdentityProviderConfig",
+    "ListConfig",
+    "LoginRateLimit",
+    "PolicyConfig",
+    "RuleSetSection",
+    "Section",
+]
+
+
+class ApplicationConfig(Section):
+    """One application: what it covers, who gets in, and how its login looks."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset(
+        (
+            "allow_authenticate_via_warp",
+            "allow_iframe",
+            "app_launcher_visible",
+            "custom_deny_url",
+            "custom_non_identity_deny_url",
+            "custom_pages",
+            "destinations",
+            "domain",
+            "enable_binding_cookie",
+            "http_only_cookie_attribute",
+            "issuer",
+            "logo_url",
+            "mfa_config",
+            "oauth_configuration",
+            "path_cookie_attribute",
+            "read_service_tokens_from_header",
+            "same_site_cookie_attribute",
+            "scim_config",
+            "self_hosted_domains",
+            "service_auth_401_redirect",
+            "skip_interstitial",
+            "tags",
+            "type",
+        )
+    )
+
+    id: kind.Identifier = Field(description="Stable name; nginx names it, and the AUD tag derives from it.")
+    name: kind.Label = Field(default="", description="What pages show; the id if left out.")
+    domains: kind.Domains = Field(description="What it covers: `host`, `host/path`, with wildcards.")
+    aud: kind.Aud | None = Field(default=None, description="AUD tag of the tokens; derived from team domain and id.")
+    session_duration: kind.SessionDuration | None = Field(
+        default=None,
+        description="How long a token of this application lives; the organisation's if left out.",
+    )
+    policies: tuple[PolicyConfig, ...] = Field(default=(), description="Who gets in; without any, nobody does.")
+    allowed_idps: tuple[kind.Text, ...] = Field(default=(), description="Providers to offer; all of them if left out.")
+    auto_redirect_to_identity: kind.Flag = Field(
+        default=False, description="Skip the chooser; needs exactly one allowed provider."
+    )
+    options_preflight_bypass: kind.Flag = Field(
+        default=False,
+        description="Let CORS preflight requests through to the application; not with `cors_headers`.",
+    )
+    cors_headers: CorsHeaders | None = Field(default=None, description="Let authd answer CORS preflight requests.")
+    custom_deny_message: kind.Text | None = Field(default=None, description="A sentence of yours on the denied page.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.options_preflight_bypass and self.cors_headers is not None:
+            message = "must not be true together with cors_headers: either the application answers or authd"
+            raise SettingError(message, path=("options_preflight_bypass",))
+        return self
+
+
+class Config(Section):
+    """The whole file. Attributes have the names of the keys; durations are whole seconds."""
+
+    team_domain: kind.TeamDomain = Field(
+        description="The team host, with a port where it is not 443; `https://<team_domain>` is the issuer."
+    )
+    listen: kind.Listen = Field(
+        default="unix:/run/authd/authd.sock",
+        description="Socket on which nginx asks: `unix:/path` or a loopback port.",
+    )
+    listen_secret_file: kind.File | None = Field(
+        default=None,
+        description="File with the secret that nginx sends; needed with a port, not with a unix socket.",
+    )
+    socket_group: kind.Text | None = Field(
+        default=None, description="Group of nginx' workers, which may open the socket."
+    )
+    state: kind.State = Field(default="sqlite:/var/lib/authd/authd.db", description="Where sessions and keys are kept.")
+    secret_file: kind.File = Field(
+        default="/etc/authd/secret",
+        validate_default=True,
+        description="File with the keys that encrypt the state.",
+    )
+    path_prefix: kind.PathPrefix = Field(
+        default="/cdn-cgi/access", description="Where the access endpoints live on every host."
+    )
+    cookie_name: kind.CookieName = Field(default="CF_AUTHORIZATION", description="The application's cookie.")
+    session_duration: kind.SessionDuration = Field(
+        default="24h", validate_default=True, description="How long a login lasts."
+    )
+    decision_cache_seconds: kind.CacheSeconds = Field(
+        default=1, description="How long nginx may reuse a decision, 0 to 60; 0 asks every time."
+    )
+    store_outage_grace: kind.Grace = Field(
+        default="5m",
+        validate_default=True,
+        description="How long people who are in stay in while the store is unreachable.",
+    )
+    workers: kind.Workers = Field(default=1, description="Worker processes: a number, or `auto` for one a core.")
+    login_rate_limit: LoginRateLimit = Field(default=LoginRateLimit(), description="How often one may try to log in.")
+    allow_shared_team_host: kind.Flag = Field(
+        default=False,
+        description="Permit an application on the team host, whose scripts then share the login's origin.",
+    )
+    identity_providers: tuple[IdentityProviderConfig, ...] = Field(default=(), description="Who says who somebody is.")
+    groups: tuple[GroupConfig, ...] = Field(default=(), description="Named sets of rules.")
+    lists: tuple[ListConfig, ...] = Field(default=(), description="Named lists of addresses or networks.")
+    applications: tuple[ApplicationConfig, ...] = Field(default=(), description="What is protected, and from whom.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.listen.startswith("unix:") and self.listen_secret_file is None:
+            message = "is needed when listen is a port: any local user could otherwise pose as nginx"
+            raise SettingError(message, path=("listen_secret_file",), value="")
+        return self
+
+    @property
+    def team_host(self) -> str:
+        return parse_host_and_port(self.team_domain)[0]
+
+    @property
+    def team_port(self) -> int | None:
+        """The port of the team domain, None for 443."""
+        return parse_host_and_port(self.team_domain)[1]
+
+    @property
+    def issuer(self) -> str:
+        return f"https://{self.team_domain}"
+
+    @property
+    def session_duration_seconds(self) -> int:
+        return self.session_duration
+
+    @property
+    def store_outage_grace_seconds(self) -> int:
+        return self.store_outage_grace
+
+    @property
+    def state_path(self) -> Path:
+        return Path(self.state.removeprefix("sqlite:"))

@@ -1,0 +1,176 @@
+"""The sections of the configuration file below applications: every key, default and sentence once.
+
+Paths are resolved against the directory of the configuration file. Not checked here: that a file
+or an environment variable named for a secret exists.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from authd.config import settings as kind
+from authd.config.fields import Network, parse_network, read_email
+from authd.config.list_entries import load_entries
+from authd.config.mistakes import SettingError, raise_mistakes
+
+
+class Section(BaseModel):
+    """One mapping of the file. Unknown keys are mistakes, and no error repeats the input."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset()
+    """Keys of Cloudflare's API that people may bring along and that this version does not have."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class LoginRateLimit(Section):
+    per_address: kind.Limit = Field(default=30, description="Login attempts per client address and window.")
+    per_person: kind.Limit = Field(default=10, description="Login attempts per person and window.")
+    window: kind.Window = Field(default="1m", validate_default=True, description="How long attempts are counted.")
+
+    @property
+    def window_seconds(self) -> int:
+        return self.window
+
+
+class IdentityProviderConfig(Section):
+    """One identity provider. With neither secret, authd is a public client (PKCE alone)."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset(
+        ("auth_url", "certs_url", "email_claim_name", "pkce_enabled", "prompt", "token_url")
+    )
+
+    id: kind.Identifier = Field(description="Stable name; rules and sessions refer to it.")
+    type: Literal["oidc"] = Field(description="Kind of provider; this version has `oidc`.")
+    name: kind.Label = Field(default="", description="What the chooser page shows; the id if left out.")
+    issuer: kind.Issuer = Field(description="The OpenID Connect issuer; discovery starts here.")
+    client_id: kind.Text = Field(description="The client id that the provider gave to authd.")
+    client_secret_file: kind.File | None = Field(
+        default=None,
+        description="File with the client secret; without any secret authd is a public client (PKCE alone).",
+    )
+    client_secret_env: kind.Environment | None = Field(
+        default=None, description="Environment variable with the client secret, instead of the file."
+    )
+    scopes: kind.Scopes = Field(
+        default=("openid", "email", "profile"), description="Scopes to ask for; `openid` must be among them."
+    )
+    claims: tuple[kind.Text, ...] = Field(
+        default=(), description="Claims to keep with the identity, for `oidc` rules and the token's `custom`."
+    )
+    email_claim: kind.Text = Field(default="email", description="The claim that holds the e-mail address.")
+    groups_claim: kind.Text = Field(default="groups", description="The claim that holds the groups.")
+    assume_email_verified: kind.Flag = Field(
+        default=False, description="Believe addresses of a provider that never says whether it verified them."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.client_secret_file is not None and self.client_secret_env is not None:
+            raise SettingError("must not stand beside client_secret_file", path=("client_secret_env",))
+        return self
+
+    @property
+    def display_name(self) -> str:
+        return self.name or self.id
+
+
+class RuleSetSection(Section):
+    """The three lists of rules: any of `include`, all of `require`, none of `exclude`."""
+
+    include: kind.Include = Field(description="Rules of which at least one must match.")
+    require: tuple[kind.RuleValue, ...] = Field(default=(), description="Rules that must all match.")
+    exclude: tuple[kind.RuleValue, ...] = Field(default=(), description="Rules of which none may match.")
+
+
+class GroupConfig(RuleSetSection):
+    name: kind.Label = Field(description="The name that `group` rules use.")
+
+
+class ListConfig(Section):
+    """Addresses or networks, from the file itself and from one beside it."""
+
+    _emails: frozenset[str] = PrivateAttr(frozenset())
+    _networks: tuple[Network, ...] = PrivateAttr(())
+
+    name: kind.Label = Field(description="The name that `email_list` and `ip_list` rules use.")
+    type: Literal["email", "ip"] = Field(description="`email` (addresses) or `ip` (addresses and networks).")
+    items: tuple[kind.Text, ...] = Field(default=(), description="The entries.")
+    file: kind.File | None = Field(default=None, description="File with one entry a line; `#` begins a comment.")
+
+    @model_validator(mode="after")
+    def _require_entries(self) -> Self:
+        if not self.items and self.file is None:
+            raise SettingError("needs items or file", value="")
+        if self.type == "email":
+            self._emails = frozenset(load_entries(self.items, self.file, read_email))
+        else:
+            self._networks = tuple(load_entries(self.items, self.file, parse_network))
+        return self
+
+    @property
+    def emails(self) -> frozenset[str]:
+        """The addresses of a list of type `email`, as `parse_email` returns them."""
+        return self._emails
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks of a list of type `ip`, in the order of the file."""
+        return self._networks
+
+
+class PolicyConfig(RuleSetSection):
+    """One policy of an application."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset(
+        (
+            "approval_groups",
+            "approval_required",
+            "connection_rules",
+            "isolation_required",
+            "mfa_config",
+            "precedence",
+            "purpose_justification_prompt",
+            "purpose_justification_required",
+            "session_duration",
+        )
+    )
+
+    name: kind.Label = Field(description="What logs, pages and `explain` call the policy.")
+    id: kind.Identifier | None = Field(
+        default=None,
+        description="The token's `policy_id`; by default derived from application, name and position.",
+    )
+    decision: Literal["allow", "deny", "bypass", "non_identity"] = Field(
+        description="`allow`, `deny`, `bypass` (no login at all) or `non_identity` (machines)."
+    )
+
+
+class CorsHeaders(Section):
+    """authd answers preflight requests itself (access-wire 4.3)."""
+
+    allowed_origins: tuple[kind.Origin, ...] = Field(default=(), description="Origins that may ask.")
+    allow_all_origins: kind.Flag = Field(default=False, description="Any origin may ask; not with credentials.")
+    allowed_methods: tuple[kind.Method, ...] = Field(default=(), description="Methods that may be used.")
+    allow_all_methods: kind.Flag = Field(default=False, description="Any method may be used.")
+    allowed_headers: tuple[kind.Header, ...] = Field(default=(), description="Request headers that may be sent.")
+    allow_all_headers: kind.Flag = Field(default=False, description="Any request header may be sent.")
+    allow_credentials: kind.Flag = Field(default=False, description="Whether cookies may be sent along.")
+    max_age: kind.MaxAge | None = Field(
+        default=None, description="Seconds a browser may remember the answer; -1 forbids it."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        mistakes = [
+            SettingError(f"must not be true beside allowed_{what}", path=(f"allow_all_{what}",))
+            for what in ("origins", "methods", "headers")
+            if getattr(self, f"allowed_{what}") and getattr(self, f"allow_all_{what}")
+        ]
+        # Any site could then read the application with the visitor's cookie.
+        if self.allow_credentials and self.allow_all_origins:
+            mistakes.append(SettingError("must not be true with allow_all_origins", path=("allow_credentials",)))
+        raise_mistakes(mistakes)
+        return self

@@ -1,0 +1,81 @@
+"""`authd explain`: the decision about a request that nobody made, by the same loops that decide real ones."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv6Address
+
+from authd.access import CheckRequest, locate
+from authd.config import Config, parse_email
+from authd.errors import ConfigError, ConfigMistake
+from authd.model import Decision, Facts, Identity, Outcome, Reason
+from authd.policy.explain import Explanation, explain
+from authd.policy.index import build_index
+from authd.urls import OriginalUrl, find_original_url, resolve_path
+
+
+def explain_request(
+    config: Config,
+    *,
+    url: str,
+    method: str,
+    client_ip: IPv4Address | IPv6Address,
+    identity: Identity | None,
+) -> Explanation:
+    """What would become of this request, and why. Raises ConfigError if `url` is no URL with a host name.
+
+    `url` is the one of the address bar; its port and query play no part. Not looked at: cookies, tokens, sessions, the
+    store.
+    """
+    original = find_original_url(url if url.count("/") > 2 else f"{url}/")
+    if original is None:
+        raise ConfigError(
+            "explain", (ConfigMistake(0, "--url", "is no address such as https://grafana.example.com/d/1", url),)
+        )
+    index = build_index(config)
+    request = _as_nginx_would_ask(original, method, client_ip)
+    found = locate(index, request)
+    path = request.path or "/"
+    if isinstance(found, Decision):
+        return Explanation(original.host, path, None, found, ())
+    if found.options_preflight_bypass and method == "OPTIONS":
+        preflight = Decision(Outcome.BYPASS, Reason.PREFLIGHT_BYPASS, found.id)
+        return Explanation(original.host, path, found, preflight, ())
+    return explain(index, host=original.host, path=path, facts=Facts(client_ip, identity))
+
+
+def _as_nginx_would_ask(url: OriginalUrl, method: str, client_ip: IPv4Address | IPv6Address) -> CheckRequest:
+    return CheckRequest(
+        claimed_application="",
+        method=method,
+        url=url,
+        path=resolve_path(url.raw_path),
+        client_ip=client_ip,
+        scope="",
+        nginx_session="",
+        cookie_header="",
+        access_token="",
+        authorization="",
+        is_preflight=False,
+    )
+
+
+def build_identity(
+    *, email: str | None, groups: tuple[str, ...], provider_id: str, auth_methods: tuple[str, ...]
+) -> Identity | None:
+    """The person that the options describe; None if they describe nobody. Raises ConfigError for a bad address."""
+    if email is None and not groups:
+        return None
+    address = parse_email(email) if email else None
+    if email and address is None:
+        raise ConfigError("explain", (ConfigMistake(0, "--email", "is no e-mail address", email),))
+    return Identity(
+        subject="00000000-0000-0000-0000-000000000000",
+        provider_id=provider_id,
+        provider_subject=email or "somebody",
+        email=address,
+        unverified_email=None,
+        name=None,
+        groups=groups,
+        auth_methods=auth_methods,
+        claims={"groups": list(groups)},
+    )

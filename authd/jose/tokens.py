@@ -1,0 +1,124 @@
+"""Tokens: the strict reading before the signature, and the signature itself."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from authd.errors import TokenError
+from authd.jose.key_sets import ALGORITHMS, VerificationKey
+from authd.jose.strict_json import parse_json_object
+
+# Browsers and proxies drop larger cookies anyway; everything below is linear in this.
+MAX_TOKEN_BYTES = 8192
+# RFC 7519 leaves times unbounded; beyond 2^53 other programs read another number than we do.
+MAX_TIME = 2**53
+
+_THREE_PARTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_TIMES = ("exp", "nbf", "iat")
+_JWS = jwt.PyJWS(algorithms=sorted(ALGORITHMS))
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """A text in the shape of a signed token. Anybody may have written it.
+
+    `text` is whole, as it came; `header` and `claims` are what it says, and `algorithm` and
+    `key_id` (None where the header has none) are the header's `alg` and `kid`.
+    """
+
+    text: str
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    algorithm: str
+    key_id: str | None
+
+
+def parse_unverified_token(text: str, *, max_bytes: int = MAX_TOKEN_BYTES) -> UnverifiedToken:
+    """Read a token in JWS compact form (RFC 7515, 7519) without believing it.
+
+    Raises TokenError("token_malformed") unless there are three parts of canonical unpadded
+    base64url, the first two of them strict JSON objects (see `parse_json_object`), with a string
+    `alg`, a string `kid` or none, no `crit` and no `b64` (we understand no extension, RFC 7515
+    4.1.11), and with `exp`, `nbf` and `iat` whole numbers from 0 to 2^53 where they are present.
+    Not checked: the signature, who issued it, for whom, whether it has expired.
+    """
+    if len(text) > max_bytes:
+        raise _malformed(f"is longer than {max_bytes} bytes")
+    parts = _THREE_PARTS.fullmatch(text)
+    if parts is None:
+        raise _malformed("is not three parts of base64url")
+    header = _parse_part(parts[1], "header")
+    claims = _parse_part(parts[2], "payload")
+    _decode_base64url(parts[3], "signature")
+    _check_header(header)
+    _check_times(claims)
+    return UnverifiedToken(text, header, claims, header["alg"], header.get("kid"))
+
+
+def verify_signature(token: UnverifiedToken, key: VerificationKey) -> Mapping[str, Any]:
+    """Return the claims of `token` if `key` signed it, else raise TokenError("token_signature").
+
+    The key names the one algorithm; the token's header only has to agree, and nothing else in it
+    (`jwk`, `jku`, `x5u`, `x5c`) is looked at. An ECDSA signature has a valid twin (r, n-s), so two
+    texts may be one token: neither revocation nor a cache may go by the text.
+    Not checked: `kid` (the caller chose the key by it), and every claim.
+    """
+    if token.algorithm != key.algorithm:
+        raise TokenError("token_signature", "the token's algorithm is not the one of its key")
+    try:
+        _JWS.decode_complete(
+            token.text,
+            key=key.public_key,
+            algorithms=[key.algorithm],
+            options={"verify_signature": True, "enforce_minimum_key_length": True},
+        )
+    except jwt.PyJWTError:
+        # The library's message may quote the token, and its text is nothing for the visitor.
+        raise TokenError("token_signature", "the token's signature does not verify") from None
+    return token.claims
+
+
+def _malformed(sentence: str) -> TokenError:
+    return TokenError("token_malformed", f"the token {sentence}")
+
+
+def _parse_part(part: str, name: str) -> dict[str, Any]:
+    try:
+        return parse_json_object(_decode_base64url(part, name))
+    except ValueError as error:
+        raise _malformed(f"has a {name} that {error}") from None
+
+
+def _decode_base64url(part: str, name: str) -> bytes:
+    try:
+        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+    except binascii.Error:
+        raise _malformed(f"has a {name} that is not base64url") from None
+    # Left-over bits of the last character are free to choose: without this, one token has many texts.
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != part.encode("ascii"):
+        raise _malformed(f"has a {name} that is not canonical base64url")
+    return decoded
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or not algorithm:
+        raise _malformed("names no algorithm")
+    if "kid" in header and not isinstance(header["kid"], str):
+        raise _malformed("has a kid that is not a string")
+    if "crit" in header or "b64" in header:
+        raise _malformed("asks for an extension, and we know none")
+
+
+def _check_times(claims: dict[str, Any]) -> None:
+    for name in _TIMES:
+        # type(), since True is an int to isinstance().
+        if name in claims and not (type(claims[name]) is int and 0 <= claims[name] <= MAX_TIME):
+            raise _malformed(f"has an {name} that is not a whole number of seconds")

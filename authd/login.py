@@ -1,0 +1,377 @@
+"""Who is this? The second of authd's two stories, from the application's host to the identity provider and back.
+
+    application host   begin     a visitor without a session gets the address of the team host's login
+    team host          start     already logged in: hand over; several providers: choose; else: on to the provider
+    team host          finish    the provider's answer becomes an identity, a session, and a one-time code
+    application host   redeem    the code becomes the application's own token
+
+The browser that began is the browser that ends: the code is bound to the name of the browser on the application's host
+(AppSession) and to the attempt's cookie on the team host, and is spent once. Wire: reference/access-wire.md 1.3.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from authd.attempts import (
+    ATTEMPT_SECONDS,
+    META_SECONDS,
+    AppSession,
+    Attempt,
+    Attempts,
+    Meta,
+    find_app_session,
+    forget_attempt,
+    hash_path,
+)
+from authd.config import Config
+from authd.cookies import find_cookie, render_cookie
+from authd.errors import LoginError, TokenError
+from authd.limits import LoginLimits
+from authd.model import Decision, Facts, Identity, Outcome, Session
+from authd.policy.decide import decide
+from authd.policy.index import Application, PolicyIndex
+from authd.sessions import Sessions
+from authd.state.records import HandoverCode, Records
+from authd.tokens import Tokens
+from authd.urls import encode_parameter, find_return_path, find_single, parse_query
+
+TEAM_COOKIE = "__Host-authd_team"
+MAX_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Where a login comes from. `address` was parsed; `user_agent` is only shown and never decides."""
+
+    facts: Facts
+    user_agent: str
+    cookie_header: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Send the browser on, with these cookies."""
+
+    location: str
+    cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Several providers could say who this is: name and address of each."""
+
+    application: Application
+    host: str
+    choices: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Logged in, and not admitted to this application."""
+
+    application: Application
+    host: str
+    return_path: str
+    session: Session
+    decision: Decision
+    cookies: tuple[str, ...] = ()
+
+
+class Provider(Protocol):
+    """An identity provider, as the login needs it (idp/ has one module a kind). Both raise ProviderError."""
+
+    async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
+        """The address at the provider where the browser logs in."""
+
+    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
+        """Who the provider says this is, from the query of its callback."""
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a reload replaces: the configuration, its index, and the identity providers by id."""
+
+    config: Config
+    index: PolicyIndex
+    providers: Mapping[str, Provider]
+
+    def provider_name(self, provider_id: str) -> str:
+        """What people call a provider."""
+        known = {provider.id: provider.display_name for provider in self.config.identity_providers}
+        return known.get(provider_id, "The identity provider")
+
+
+class Login:
+    """Logs people in. One for each worker. `policies` is asked each time; `new_id` gives unguessable text of a
+    length."""
+
+    def __init__(
+        self,
+        *,
+        policies: Callable[[], Policies],
+        attempts: Attempts,
+        tokens: Tokens,
+        sessions: Sessions,
+        records: Records,
+        limits: LoginLimits,
+        clock: Callable[[], float],
+        new_id: Callable[[int], str],
+    ) -> None:
+        self._policies = policies
+        self._attempts = attempts
+        self._tokens = tokens
+        self._sessions = sessions
+        self._records = records
+        self._limits = limits
+        self._clock = clock
+        self._new_id = new_id
+
+    # --- application host -------------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        application: Application,
+        host: str,
+        return_path: str,
+        cookie_header: str,
+        prompt: str | None = None,
+    ) -> Redirect:
+        """The way to the login. The browser keeps its name on this host, so that several tabs share it."""
+        known = find_app_session(cookie_header)
+        app_session = known or AppSession(self._new_id(22))
+        now = self._clock()
+        meta = Meta(
+            application_id=application.id,
+            host=host,
+            return_path_hash=hash_path(return_path),
+            app_session_hash=app_session.hash,
+            round=app_session.rounds(now),
+            prompt=prompt,
+            expires_at=int(now) + META_SECONDS,
+        )
+        location = self.login_url(application, host, return_path) + f"&meta={self._attempts.render_meta(meta)}"
+        return Redirect(location, () if known else (app_session.render(now),))
+
+    def login_url(self, application: Application, host: str, return_path: str) -> str:
+        """The login's address without `meta`: it leads back to the application, where the login begins properly."""
+        base = f"{self._team_url()}/login/{host}?kid={application.aud}"
+        return f"{base}&redirect_url={encode_parameter(return_path)}"
+
+    def is_looping(self, cookie_header: str) -> bool:
+        """True if this browser was handed over MAX_ROUNDS times in a row and still comes without a session."""
+        app_session = find_app_session(cookie_header)
+        return app_session is not None and app_session.rounds(self._clock()) >= MAX_ROUNDS
+
+    async def redeem(self, unverified_query: str, host: str, client: Client) -> Redirect:
+        """Turn a one-time code into the application's token. Raises LoginError; StoreError if the store does not
+        answer.
+
+        A code that another browser began is not redeemed, and neither is one whose session or permission has ended
+        since.
+        """
+        query = parse_query(unverified_query)
+        code_id = find_single(query, "nonce")
+        code = await self._records.take_code(code_id, now=int(self._clock())) if code_id else None
+        if code is None or code.host != host:
+            state_path = self._attempts.find_path(find_single(query, "state") or "", host)
+            return_url = self._origin(host) + (state_path or "/")
+            raise _start_again("code_unknown", "This login link was used before, or it is too old.", return_url)
+        app_session = find_app_session(client.cookie_header)
+        return_url = self._origin(host) + code.return_path
+        if app_session is None:
+            raise _start_again("cookie_missing", "Your browser did not keep the cookie of this login.", return_url)
+        if not hmac.compare_digest(app_session.hash, code.app_session_hash):
+            # Two tabs that began at once hold one cookie: the other tab starts over, and finds the session. Somebody
+            # who was sent here with a foreign code starts a login of their own.
+            return Redirect(return_url)
+        return await self._hand_token(code, app_session, client, return_url)
+
+    async def _hand_token(
+        self, code: HandoverCode, app_session: AppSession, client: Client, return_url: str
+    ) -> Redirect:
+        application = self._policies().index.find_by_id(code.application_id)
+        session = await self._sessions.find(code.session_id)
+        if application is None or session is None:
+            raise _start_again("session_ended", "The session of this login has ended meanwhile.", return_url)
+        decision = decide(application, replace(client.facts, identity=session.identity))
+        if decision.outcome is not Outcome.ALLOW:
+            # The page itself says who is denied and why: the check decides again, on the way back.
+            return Redirect(return_url)
+        now = self._clock()
+        expires_at = min(int(now) + application.session_duration_seconds, session.expires_at)
+        token = self._tokens.issue_application_token(
+            session, audience=application.aud, expires_at=expires_at, policy_id=decision.policy_id
+        )
+        cookie = render_cookie(application.cookie_name, token, max_age_seconds=expires_at - int(now), now=now)
+        counted = AppSession(app_session.name, round=code.round + 1, round_at=int(now))
+        return Redirect(return_url, (cookie, counted.render(now)))
+
+    # --- team host --------------------------------------------------------------------------------------------------
+
+    async def start(self, unverified_host: str, unverified_query: str, client: Client) -> Redirect | Choose | Denied:
+        """Begin, or end at once for somebody who is logged in. Raises LoginError, ProviderError, StoreError."""
+        query = parse_query(unverified_query)
+        application = self._policies().index.find_by_aud(find_single(query, "kid") or "")
+        return_path = find_return_path(find_single(query, "redirect_url") or "/")
+        if return_path is None:
+            raise LoginError(
+                "redirect_invalid", 400, "The address to return to is not a path on the application's host."
+            )
+        if application is None or not self._policies().index.serves_host(application, unverified_host):
+            raise LoginError("application_unknown", 400, "This login link names no application that is known here.")
+        host = unverified_host
+        meta = self._attempts.find_meta(find_single(query, "meta") or "", host)
+        if meta is None or (meta.application_id, meta.return_path_hash) != (application.id, hash_path(return_path)):
+            # Only the application's host can say which browser began: go there and come back.
+            return Redirect(self._origin(host) + return_path)
+        if meta.prompt is None:
+            session = await self.find_team_session(client)
+            if session and session.identity.provider_id in application.allowed_idps:
+                return await self._hand_over(application, return_path, session, meta, client, ())
+        return await self._ask_provider(application, return_path, meta, find_single(query, "idp"), client)
+
+    async def _ask_provider(
+        self, application: Application, return_path: str, meta: Meta, wanted: str | None, client: Client
+    ) -> Redirect | Choose:
+        allowed = application.allowed_idps
+        chosen = allowed[0] if len(allowed) == 1 else wanted
+        if chosen is None or chosen not in allowed:
+            return self._choices(application, return_path, meta)
+        now = int(self._clock())
+        # Ids begin with the time, so that the oldest attempts can be told.
+        id_ = f"{now:x}{self._new_id(8)}"
+        attempt = Attempt(
+            id=id_,
+            state=f"{id_}.{self._new_id(32)}",
+            nonce=self._new_id(32),
+            code_verifier=self._new_id(64),
+            provider_id=chosen,
+            application_id=application.id,
+            host=meta.host,
+            return_path=return_path,
+            app_session_hash=meta.app_session_hash,
+            round=meta.round,
+            expires_at=now + ATTEMPT_SECONDS,
+        )
+        location = (
+            await self._policies()
+            .providers[chosen]
+            .begin(state=attempt.state, nonce=attempt.nonce, code_verifier=attempt.code_verifier, prompt=meta.prompt)
+        )
+        return Redirect(location, tuple(self._attempts.render_attempt(attempt, client.cookie_header)))
+
+    def _choices(self, application: Application, return_path: str, meta: Meta) -> Choose:
+        base = self.login_url(application, meta.host, return_path) + f"&meta={self._attempts.render_meta(meta)}"
+        name = self._policies().provider_name
+        choices = tuple((name(id_), f"{base}&idp={encode_parameter(id_)}") for id_ in application.allowed_idps)
+        return Choose(application, meta.host, choices)
+
+    async def finish(self, unverified_query: str, client: Client) -> Redirect | Denied:
+        """The identity provider's answer. Raises LoginError, ProviderError, StoreError."""
+        attempt = self.find_attempt(unverified_query, client)
+        if attempt is None:
+            raise LoginError(
+                "state_invalid", 400, "This login was not begun in this browser, was used before, or is too old."
+            )
+        return_url = self._origin(attempt.host) + attempt.return_path
+        provider = self._policies().providers.get(attempt.provider_id)
+        application = self._policies().index.find_by_id(attempt.application_id)
+        if provider is None or application is None:
+            raise _start_again("configuration_changed", "The configuration changed during this login.", return_url)
+        await self._limits.count_address(client.facts.client_ip)
+        if not await self._records.spend_state(attempt.state, now=int(self._clock()), expires_at=attempt.expires_at):
+            raise _start_again("state_used", "This login was used before.", return_url)
+        identity = await provider.finish(unverified_query, nonce=attempt.nonce, code_verifier=attempt.code_verifier)
+        await self._limits.count_person(identity.subject)
+        session, team_cookie = await self._open_session(identity, client)
+        cookies = (team_cookie, *forget_attempt(attempt.id, client.cookie_header))
+        return await self._hand_over(application, attempt.return_path, session, attempt, client, cookies)
+
+    def find_attempt(self, unverified_query: str, client: Client) -> Attempt | None:
+        """The attempt that a callback belongs to, if this very browser began it."""
+        state = find_single(parse_query(unverified_query), "state") or ""
+        attempt = self._attempts.find_attempt(state, client.cookie_header)
+        return attempt if attempt and hmac.compare_digest(attempt.state.encode(), state.encode()) else None
+
+    async def find_team_session(self, client: Client) -> Session | None:
+        """The session that this browser has on the team host, if it lives. Raises StoreError."""
+        text = find_cookie(client.cookie_header, TEAM_COOKIE)
+        try:
+            verified = self._tokens.verify_organisation_token(text) if text else None
+        except TokenError:
+            return None
+        session = await self._sessions.find(verified.session_id) if verified else None
+        return session if session and session.identity.provider_id in self._policies().providers else None
+
+    def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
+        """Name and address of every application that this person may open now, from here, and that has an exact
+        host."""
+        facts = replace(client.facts, identity=session.identity)
+        index = self._policies().index
+        admitted = [app for app in index.applications if decide(app, facts).outcome is Outcome.ALLOW]
+        return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
+
+    async def _open_session(self, identity: Identity, client: Client) -> tuple[Session, str]:
+        """A new session, never an old one continued; another person's session in this browser ends."""
+        previous = await self.find_team_session(client)
+        now = int(self._clock())
+        duration = self._policies().config.session_duration_seconds
+        session = Session(
+            id=self._new_id(16),
+            identity=identity,
+            created_at=now,
+            expires_at=now + duration,
+            client_ip=str(client.facts.client_ip),
+            user_agent=client.user_agent[:200],
+        )
+        await self._sessions.add(session)
+        if previous and previous.identity.subject != identity.subject:
+            await self._sessions.end(previous)
+        token = self._tokens.issue_organisation_token(session)
+        return session, render_cookie(TEAM_COOKIE, token, max_age_seconds=duration, now=self._clock())
+
+    async def _hand_over(
+        self,
+        application: Application,
+        return_path: str,
+        session: Session,
+        began: Meta | Attempt,
+        client: Client,
+        cookies: tuple[str, ...],
+    ) -> Redirect | Denied:
+        decision = decide(application, replace(client.facts, identity=session.identity))
+        if decision.outcome is not Outcome.ALLOW:
+            return Denied(application, began.host, return_path, session, decision, cookies)
+        code_id = self._new_id(32)
+        code = HandoverCode(
+            session_id=session.id,
+            application_id=application.id,
+            host=began.host,
+            return_path=return_path,
+            app_session_hash=began.app_session_hash,
+            round=began.round,
+        )
+        await self._records.add_code(code_id, code, now=int(self._clock()))
+        prefix = self._policies().config.path_prefix
+        state = self._attempts.render_path(return_path, began.host)
+        return Redirect(f"{self._origin(began.host)}{prefix}/authorized?nonce={code_id}&state={state}", cookies)
+
+    # --- addresses --------------------------------------------------------------------------------------------------
+
+    def _team_url(self) -> str:
+        config = self._policies().config
+        return f"https://{config.team_domain}{config.path_prefix}"
+
+    def _origin(self, host: str) -> str:
+        return self._policies().index.public_origin(host)
+
+
+def _start_again(code: str, sentence: str, return_url: str) -> LoginError:
+    return LoginError(code, 400, sentence, return_url)

@@ -1,0 +1,53 @@
+"""The nginx files of one authd configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from authd.config import Config
+from authd.errors import SecretError
+from authd.nginx_files.render import render_settings
+from authd.nginx_files.settings import NginxSettings, Scope
+from authd.policy.index import PolicyIndex, build_index
+
+
+def render_nginx_files(config: Config) -> dict[str, str]:
+    """The text of every file, by name. Raises ConfigError for a value that cannot stand in nginx configuration,
+    SecretError."""
+    return render_settings(derive_settings(config))
+
+
+def derive_settings(config: Config) -> NginxSettings:
+    """What nginx has to know of a configuration. Raises SecretError if the listener's secret cannot be read."""
+    index = build_index(config)
+    bound = tuple((each.id, each.cookie_name) for each in index.applications if each.is_path_bound)
+    return NginxSettings(
+        listen=config.listen,
+        listen_secret=_load_secret(config.listen_secret_file),
+        path_prefix=config.path_prefix,
+        cookie_name=config.cookie_name,
+        scopes=_derive_scopes(index),
+        bound_cookies=bound,
+    )
+
+
+def _derive_scopes(index: PolicyIndex) -> tuple[tuple[str, Scope], ...]:
+    """Which hosts, and wildcards over one label, have decisions that hold for all their paths.
+
+    nginx' `*.example.com` covers deeper names too. That does no harm: authd admits nobody there, and an answer that was
+    asked for under a coarser key than today's policies allow is never cacheable.
+    """
+    scopes: dict[str, Scope] = {}
+    for domain in (domain for application in index.applications for domain in application.domains):
+        if not domain.is_wildcard_host:
+            scopes[domain.host] = index.decision_scope(domain.host)
+        elif domain.host.startswith("*.") and domain.host.count("*") == 1:
+            scopes[domain.host] = index.decision_scope(domain.host.replace("*", "any-label"))
+    return tuple(sorted(scopes.items()))
+
+
+def _load_secret(path: Path | str | None) -> str:
+    try:
+        return Path(path).read_text("ascii").strip() if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretError(f"listen_secret_file: {path} cannot be read ({type(error).__name__})") from error

@@ -1,0 +1,81 @@
+"""What the nginx files depend on, taken from the configuration and quoted for nginx."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from authd.nginx_files.directives import (
+    NginxText,
+    quote_application_id,
+    quote_cookie_variable,
+    quote_directory,
+    quote_host,
+    quote_path_prefix,
+    quote_regex,
+    quote_secret,
+    quote_upstream,
+)
+
+Scope = Literal["host", "path"]
+
+DEFAULT_CACHE_DIRECTORY = "/var/cache/authd-nginx"
+# Idle connections that nginx keeps to authd; the socket is named twice more (docs/adr/0031).
+KEEPALIVE_CONNECTIONS = 16
+# The only paths under the prefix; nginx answers any other with its own 404.
+APPLICATION_ENDPOINTS = ("login", "authorized", "logout", "get-identity", "certs", "style.css")
+TEAM_ENDPOINTS = ("callback", "logout", "get-identity", "certs", "style.css")
+# nginx' default bucket of 64 bytes holds keys of 46; its default table is good for some 2,000 keys.
+_LONGEST_DEFAULT_KEY = 40
+_MOST_DEFAULT_KEYS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class NginxSettings:
+    """Plain values; `quoted` proves them before a template sees them.
+
+    `scopes` maps a host, or a wildcard over one label, to what its decisions hold for. `bound_cookies` maps
+    the id of an application that is bound to a path to its cookie's name. `listen_secret` is empty on a unix
+    socket.
+    """
+
+    listen: str = "unix:/run/authd/authd.sock"
+    listen_secret: str = ""
+    path_prefix: str = "/cdn-cgi/access"
+    cookie_name: str = "CF_AUTHORIZATION"
+    scopes: tuple[tuple[str, Scope], ...] = ()
+    bound_cookies: tuple[tuple[str, str], ...] = ()
+    cache_directory: str = DEFAULT_CACHE_DIRECTORY
+
+    def quoted(self) -> dict[str, Any]:
+        """What the templates print, all NginxText. Raises ConfigError."""
+        path_prefix = quote_path_prefix(self.path_prefix)
+        return {
+            "upstream_address": quote_upstream(self.listen),
+            "upstream_names": range(KEEPALIVE_CONNECTIONS + 2),
+            "keepalive": NginxText(KEEPALIVE_CONNECTIONS),
+            "listen_secret": quote_secret(self.listen_secret) if self.listen_secret else NginxText('""'),
+            "path_prefix": path_prefix,
+            "path_prefix_regex": quote_regex(path_prefix),
+            "session_cookie": quote_cookie_variable(self.cookie_name),
+            "scopes": [(quote_host(host), NginxText(scope)) for host, scope in self.scopes],
+            "bound_cookies": [
+                (quote_application_id(application_id), quote_cookie_variable(name))
+                for application_id, name in self.bound_cookies
+            ],
+            "cache_directory": quote_directory(self.cache_directory),
+            "application_endpoints": [NginxText(name) for name in APPLICATION_ENDPOINTS],
+            "team_endpoints": [NginxText(name) for name in TEAM_ENDPOINTS],
+            "large_maps": self._large_maps(),
+        }
+
+    def _large_maps(self) -> NginxText:
+        """Hash sizes for http, only where nginx' defaults do not do: the operator may have set them too."""
+        names = [key for key, _ in (*self.scopes, *self.bound_cookies)]
+        longest = max(map(len, (*names, f"{self.path_prefix}/get-identity")))
+        lines = ""
+        if longest > _LONGEST_DEFAULT_KEY:
+            lines += "map_hash_bucket_size 512;\n"
+        if len(names) > _MOST_DEFAULT_KEYS:
+            lines += f"map_hash_max_size {4 * len(names)};\n"
+        return NginxText(lines)

@@ -1,0 +1,187 @@
+"""What each rule asks, ready to be asked on every request: nothing is parsed or compiled here.
+
+A rule answers True, False or None. None means "cannot say": before somebody has logged in, and for
+rules on addresses also afterwards when the provider gave no address that may be believed. Whoever
+combines the answers must treat None so that it never lets anybody in (docs/adr/0011).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from authd.config.fields import Network
+from authd.model import Facts
+from authd.policy.ranges import AddressRanges
+
+Answer = bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was looked at, and what it said. `steps` are the rules inside, of a policy or a group."""
+
+    place: str
+    text: str
+    answer: Answer
+    steps: tuple[Step, ...] = ()
+
+
+class Rule(Protocol):
+    """One rule. `text` is its short form, as in the configuration."""
+
+    @property
+    def text(self) -> str: ...
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        """What the rule says about somebody; a group appends the steps of its own rules to `trace`."""
+
+
+@dataclass(frozen=True, slots=True)
+class EveryoneRule:
+    text: str = "everyone"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class EmailRule:
+    email: str
+
+    @property
+    def text(self) -> str:
+        return f"email: {self.email}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        identity = facts.identity
+        if identity is None or identity.email is None:
+            return None
+        return identity.email == self.email
+
+
+@dataclass(frozen=True, slots=True)
+class EmailDomainRule:
+    domain: str
+
+    @property
+    def text(self) -> str:
+        return f"email_domain: {self.domain}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        identity = facts.identity
+        if identity is None or identity.email is None:
+            return None
+        # From the first @: should an address with two ever get here, it belongs to no domain.
+        return identity.email.partition("@")[2] == self.domain
+
+
+@dataclass(frozen=True, slots=True)
+class EmailListRule:
+    name: str
+    emails: frozenset[str]
+
+    @property
+    def text(self) -> str:
+        return f"email_list: {self.name}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        identity = facts.identity
+        if identity is None or identity.email is None:
+            return None
+        return identity.email in self.emails
+
+
+@dataclass(frozen=True, slots=True)
+class IpRule:
+    network: Network
+    version: int
+    first: int
+    last: int
+
+    @property
+    def text(self) -> str:
+        return f"ip: {self.network}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        address = facts.client_ip
+        return address.version == self.version and self.first <= int(address) <= self.last
+
+
+def create_ip_rule(network: Network) -> IpRule:
+    """The network's bounds as numbers: `address in network` costs ten times as much."""
+    return IpRule(network, network.version, int(network[0]), int(network[-1]))
+
+
+@dataclass(frozen=True, slots=True)
+class IpListRule:
+    name: str
+    ipv4: AddressRanges
+    ipv6: AddressRanges
+
+    @property
+    def text(self) -> str:
+        return f"ip_list: {self.name}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        address = facts.client_ip
+        ranges = self.ipv4 if address.version == 4 else self.ipv6
+        return ranges.holds(int(address))
+
+
+@dataclass(frozen=True, slots=True)
+class LoginMethodRule:
+    provider_id: str
+
+    @property
+    def text(self) -> str:
+        return f"login_method: {self.provider_id}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        identity = facts.identity
+        return None if identity is None else identity.provider_id == self.provider_id
+
+
+@dataclass(frozen=True, slots=True)
+class AuthMethodRule:
+    auth_method: str
+
+    @property
+    def text(self) -> str:
+        return f"auth_method: {self.auth_method}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        identity = facts.identity
+        return None if identity is None else self.auth_method in identity.auth_methods
+
+
+@dataclass(frozen=True, slots=True)
+class OidcRule:
+    """`is_groups` where the claim is the one that the provider's `groups_claim` names."""
+
+    claim_name: str
+    claim_value: str | int | bool
+    provider_id: str
+    is_groups: bool
+
+    @property
+    def text(self) -> str:
+        return f"oidc: {self.claim_name} = {self.claim_value} ({self.provider_id})"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        identity = facts.identity
+        if identity is None:
+            return None
+        # Another provider's claim of the same name is worth nothing: anybody can run a provider.
+        if identity.provider_id != self.provider_id:
+            return False
+        if self.is_groups:
+            return self.claim_value in identity.groups
+        return _holds(identity.claims.get(self.claim_name), self.claim_value)
+
+
+def _holds(claim: Any, wanted: str | int | bool) -> bool:
+    """Equality of JSON values: `1` is not `true`, `"true"` is neither."""
+    if isinstance(claim, (list, tuple)):
+        return any(type(part) is type(wanted) and part == wanted for part in claim)
+    return type(claim) is type(wanted) and bool(claim == wanted)

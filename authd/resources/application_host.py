@@ -1,0 +1,115 @@
+"""The access endpoints of an application's host: `<prefix>/login`, `authorized`, `logout`, `get-identity`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import falcon
+import falcon.asgi
+
+from authd.access import Access
+from authd.audit import log_event
+from authd.login import Login, Policies
+from authd.model import Session
+from authd.policy.index import Application
+from authd.resources.answers import Answers
+from authd.resources.nginx_request import NginxHeaders, parse_check_request
+from authd.resources.session import (
+    EndpointRequest,
+    expired_cookies,
+    log_logout,
+    parse_endpoint_request,
+    render_identity,
+)
+from authd.sessions import Sessions
+from authd.urls import find_original_url, find_return_path, find_single, parse_query
+
+
+class ApplicationHost:
+    """Endpoints are methods; `add_routes` in the app gives them their paths."""
+
+    def __init__(
+        self,
+        *,
+        policies: Callable[[], Policies],
+        access: Access,
+        login: Login,
+        sessions: Sessions,
+        answers: Answers,
+    ) -> None:
+        self._policies = policies
+        self._access = access
+        self._login = login
+        self._sessions = sessions
+        self._answers = answers
+
+    async def on_get_login(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Begin a login on purpose: with another account, or from a link of the application."""
+        request = parse_endpoint_request(req)
+        query = parse_query(request.query)
+        return_path = find_return_path(find_single(query, "redirect_url") or "/") or "/"
+        application = self._find_application(request, return_path)
+        if application is None:
+            return self._answers.not_found(resp)
+        prompt = "select_account" if find_single(query, "prompt") == "select_account" else None
+        redirect = self._login.begin(application, request.url.host, return_path, request.client.cookie_header, prompt)
+        return self._answers.redirect(resp, redirect.location, redirect.cookies)
+
+    async def on_get_authorized(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The end of a login: a one-time code becomes the application's cookie."""
+        request = parse_endpoint_request(req)
+        redirect = await self._login.redeem(request.query, request.url.host, request.client)
+        log_event(
+            "login.handed_over",
+            host=request.url.host,
+            ip=str(request.client.facts.client_ip),
+            request_id=resp.context.reference,
+            level="debug",
+        )
+        self._answers.redirect(resp, redirect.location, redirect.cookies)
+
+    on_head_authorized = on_get_authorized
+
+    async def on_get_get_identity(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Who the bearer of the application's token is, as JSON; 401 without a living session."""
+        session = await self._find_session(req, parse_endpoint_request(req))
+        if session is None:
+            return self._answers.no_session(resp)
+        return self._answers.json(resp, falcon.HTTP_200, render_identity(session))
+
+    async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Ask first, unless one of this host's own pages sent the person here: a foreign image must log nobody out."""
+        request = parse_endpoint_request(req)
+        if request.fetch_site == "same-origin":
+            return await self._log_out(req, resp, request)
+        session = await self._find_session(req, request)
+        account = session.identity.account if session else None
+        return self._answers.logout_confirm(resp, account)
+
+    async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """End the session everywhere, and remove every cookie of ours from this host."""
+        request = parse_endpoint_request(req)
+        if not request.is_own_form:
+            return self._answers.logout_confirm(resp, None)
+        return await self._log_out(req, resp, request)
+
+    async def _log_out(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, request: EndpointRequest) -> None:
+        session = await self._find_session(req, request)
+        if session:
+            await self._sessions.end(session)
+        log_logout(session, request)
+        cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
+        self._answers.logged_out(resp, cookies, start_url=self._policies().index.public_origin(request.url.host))
+
+    async def _find_session(self, req: falcon.asgi.Request, request: EndpointRequest) -> Session | None:
+        """The living session of whichever application of this host the visitor has a token for."""
+        check = parse_check_request(NginxHeaders(req.scope["headers"]))
+        for application in self._policies().index.applications_on(request.url.host):
+            session = await self._access.find_session(check, application)
+            if session:
+                return session
+        return None
+
+    def _find_application(self, request: EndpointRequest, return_path: str) -> Application | None:
+        target = find_original_url(f"https://{request.url.host}{return_path}")
+        return self._policies().index.find_application(request.url.host, target.raw_path) if target else None

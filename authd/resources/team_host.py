@@ -1,0 +1,150 @@
+"""The team host: `<prefix>/login/<host>`, `callback`, `logout`, `get-identity`, and the page at `/`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import falcon
+import falcon.asgi
+
+from authd.audit import log_event
+from authd.errors import LoginError, ProviderError, ProviderRefusedError, ProviderUnavailableError
+from authd.login import Choose, Denied, Login, Policies, Redirect
+from authd.metrics import Metrics
+from authd.resources.answers import Answers
+from authd.resources.session import (
+    EndpointRequest,
+    expired_cookies,
+    log_logout,
+    parse_endpoint_request,
+    render_identity,
+)
+from authd.sessions import Sessions
+from authd.urls import find_host
+
+Next = Redirect | Choose | Denied
+
+
+class TeamHost:
+    """Endpoints are methods; `add_routes` in the app gives them their paths."""
+
+    def __init__(
+        self,
+        *,
+        policies: Callable[[], Policies],
+        login: Login,
+        sessions: Sessions,
+        answers: Answers,
+        metrics: Metrics,
+    ) -> None:
+        self._policies = policies
+        self._login = login
+        self._sessions = sessions
+        self._answers = answers
+        self._metrics = metrics
+
+    async def on_get_login(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, host: str) -> None:
+        """Begin a login for an application's host, or end it at once for somebody who is logged in."""
+        request = self._parse(req)
+        application_host = find_host(host)
+        if application_host is None:
+            return self._answers.not_found(resp)
+        query = request.query
+        return await self._go_on(resp, request, lambda: self._login.start(application_host, query, request.client))
+
+    on_head_login = on_get_login
+
+    async def on_get_callback(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The identity provider sends the person back."""
+        request = self._parse(req)
+        return await self._go_on(resp, request, lambda: self._login.finish(request.query, request.client))
+
+    async def _go_on(
+        self, resp: falcon.asgi.Response, request: EndpointRequest, step: Callable[[], Awaitable[Next]]
+    ) -> None:
+        attempt = self._login.find_attempt(request.query, request.client)
+        provider_id = attempt.provider_id if attempt else ""
+        try:
+            found = await step()
+        except LoginError as error:
+            self._log(resp, request, provider_id, error.code, str(error))
+            return self._answers.login_failed(resp, error)
+        except ProviderError as error:
+            self._log(resp, request, error.provider_id, error.cause, str(error))
+            return self._answer_provider_error(resp, error)
+        if attempt:
+            self._log(resp, request, provider_id, "denied" if isinstance(found, Denied) else "success", None)
+        if isinstance(found, Denied):
+            return self._answers.denied_after_login(resp, found)
+        if isinstance(found, Choose):
+            return self._answers.chooser(resp, found)
+        return self._answers.redirect(resp, found.location, found.cookies)
+
+    def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError) -> None:
+        name = self._policies().provider_name(error.provider_id)
+        if isinstance(error, ProviderUnavailableError):
+            return self._answers.outage(resp, f"{name} does not answer, so nobody can log in with it just now.", name)
+        if isinstance(error, ProviderRefusedError):
+            sentence = f"{name} did not confirm who you are; perhaps you cancelled."
+        else:
+            sentence = f"The answer of {name} could not be trusted, so you were not logged in."
+        return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence))
+
+    def _log(
+        self, resp: falcon.asgi.Response, request: EndpointRequest, idp: str, outcome: str, message: str | None
+    ) -> None:
+        succeeded = outcome in ("success", "denied")
+        self._metrics.count_login(idp, outcome if succeeded else "failed")
+        log_event(
+            f"login.{outcome}" if succeeded else "login.failed",
+            level="info" if succeeded else "warning",
+            idp=idp or None,
+            reason=None if succeeded else outcome,
+            message=message,
+            ip=str(request.client.facts.client_ip),
+            request_id=resp.context.reference,
+        )
+
+    async def on_get_get_identity(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Who the bearer of the team's session is, as JSON; 401 without one."""
+        session = await self._login.find_team_session(self._parse(req).client)
+        if session is None:
+            return self._answers.no_session(resp)
+        return self._answers.json(resp, falcon.HTTP_200, render_identity(session))
+
+    async def on_get_home(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The page at `/`: the applications that this person may open."""
+        request = self._parse(req)
+        session = await self._login.find_team_session(request.client)
+        applications = self._login.open_applications(session, request.client) if session else ()
+        return self._answers.launcher(resp, session, applications)
+
+    async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Ask first, unless a page of this host sent the person here."""
+        request = self._parse(req)
+        if request.fetch_site == "same-origin":
+            return await self._log_out(resp, request)
+        session = await self._login.find_team_session(request.client)
+        return self._answers.logout_confirm(resp, session.identity.account if session else None)
+
+    async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """End the session everywhere, and remove every cookie of ours from this host."""
+        request = self._parse(req)
+        if not request.is_own_form:
+            return self._answers.logout_confirm(resp, None)
+        return await self._log_out(resp, request)
+
+    async def _log_out(self, resp: falcon.asgi.Response, request: EndpointRequest) -> None:
+        session = await self._login.find_team_session(request.client)
+        if session:
+            await self._sessions.end(session)
+        log_logout(session, request)
+        cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
+        self._answers.logged_out(resp, cookies, start_url=None)
+
+    def _parse(self, req: falcon.asgi.Request) -> EndpointRequest:
+        """The request, if nginx' team server sent it: an application's host must not speak for the team's."""
+        request = parse_endpoint_request(req)
+        if request.url.host != self._policies().config.team_host:
+            raise falcon.HTTPNotFound
+        return request

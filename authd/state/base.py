@@ -1,0 +1,61 @@
+"""What every store promises. Values are opaque bytes here; `records` seals them and gives them their types.
+
+One suite (tests/contract) runs over every store. Times are whole Unix seconds and come from the caller.
+No call takes longer than DEADLINE_SECONDS: it raises StoreUnavailableError instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+DEADLINE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """Something has ended: of a kind, such as `session`, by its id. `sequence` grows with every tombstone written."""
+
+    sequence: int
+    kind: str
+    id: str
+
+
+class Store(Protocol):
+    """A place for values that end, things that are spent once, counters, and revocations.
+
+    Raises StoreUnavailableError if it does not answer in time, StoreDamagedError if it answers nonsense.
+    """
+
+    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
+        """Write or replace a value that is gone from `expires_at` on."""
+
+    async def put_if_absent(self, kind: str, id_: str, value: bytes, *, now: int, expires_at: int) -> bool:
+        """Write unless a living value is there. True for exactly one of all who try at once."""
+
+    async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
+        """The living value, or None."""
+
+    async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
+        """Remove the living value and return it: for exactly one of all who try at once, None for the others."""
+
+    async def count(self, kind: str, id_: str, *, now: int, window_seconds: int) -> int:
+        """Count this one in and return how many there were in the current window, this one included."""
+
+    async def end(self, kind: str, id_: str, *, now: int, remembered_until: int) -> None:
+        """Remove the value and leave a tombstone, in one step. Ending what has ended is no error."""
+
+    async def cursor(self) -> int:
+        """The sequence of the newest tombstone ever written, 0 if there was none."""
+
+    async def tombstones_since(self, sequence: int) -> list[Tombstone]:
+        """The tombstones after that sequence, in their order. Those that nobody needs any more may be missing."""
+
+    async def sweep(self, *, now: int) -> int:
+        """Remove what has expired, a bounded number at a time, and return how many rows went."""
+
+    async def size(self) -> int:
+        """How many rows the store holds, of every kind, expired ones that were not swept included."""
+
+    async def close(self) -> None:
+        """Let go of files and connections. Calling it twice is no error."""

@@ -1,0 +1,143 @@
+"""What authd keeps, with its types: sessions, hand-over codes, the keyring. Every row is sealed for its kind and id.
+
+A row that cannot be opened (another secret, another program's data, an edit by hand) is treated as missing and
+reported to `on_broken`: it must neither let anybody in nor stop anybody else (reference/attacks.md F5).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from authd.errors import SealError, StoreDamagedError
+from authd.keys import Keyring, generate_keyring, parse_keyring, render_keyring
+from authd.model import Identity, Session
+from authd.sealing import Sealer
+from authd.state.base import Store
+
+SESSION = "session"
+_CODE = "code"
+_STATE = "state"
+_KEY_SET = "key_set"
+KEY_SET_SECONDS = 86400
+_KEYRING = "keyring"
+CODE_LIFETIME_SECONDS = 60
+_NEVER = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverCode:
+    """What a one-time code stands for: this session may be handed to this browser on this host.
+
+    `app_session_hash` names the browser (SHA-256 of its CF_AppSession on `host`); `round` counts hand-overs in a row.
+    """
+
+    session_id: str
+    application_id: str
+    host: str
+    return_path: str
+    app_session_hash: str
+    round: int
+
+
+class Records:
+    """Typed, sealed rows over any `Store`. Raises what the store raises."""
+
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        *,
+        on_broken: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._store = store
+        self._sealer = sealer
+        self._on_broken = on_broken
+
+    async def add_session(self, session: Session) -> None:
+        """Write a session; it is gone at its `expires_at`."""
+        await self._put(SESSION, session.id, asdict(session), session.expires_at)
+
+    async def find_session(self, session_id: str, *, now: int) -> Session | None:
+        """The living session, or None: one that the store does not know has ended."""
+        document = self._opened(SESSION, session_id, await self._store.find(SESSION, session_id, now=now))
+        return None if document is None else _parse_session(document)
+
+    async def end_session(self, session: Session, *, now: int) -> None:
+        """End it everywhere. The tombstone stays as long as any token of the session could."""
+        await self._store.end(SESSION, session.id, now=now, remembered_until=session.expires_at)
+
+    async def add_code(self, code_id: str, code: HandoverCode, *, now: int) -> None:
+        """Write a one-time code that lives for CODE_LIFETIME_SECONDS."""
+        await self._put(_CODE, code_id, asdict(code), now + CODE_LIFETIME_SECONDS)
+
+    async def take_code(self, unverified_code_id: str, *, now: int) -> HandoverCode | None:
+        """Spend a code. Exactly one caller gets it; None if it is unknown, spent or expired."""
+        row = await self._store.take(_CODE, unverified_code_id, now=now)
+        document = self._opened(_CODE, unverified_code_id, row)
+        return None if document is None else HandoverCode(**document)
+
+    async def spend_state(self, state: str, *, now: int, expires_at: int) -> bool:
+        """Spend the state of an attempt. True for exactly one of all who try."""
+        return await self._store.put_if_absent(_STATE, state, b"", now=now, expires_at=expires_at)
+
+    async def find(self, provider_id: str) -> bytes | None:
+        """A provider's key set as a worker of ours left it. See `idp.key_sets.SharedKeySets`."""
+        row = await self._store.find(_KEY_SET, provider_id, now=int(self._clock()))
+        try:
+            return None if row is None else self._sealer.open(_KEY_SET, provider_id, row)
+        except SealError:
+            self._on_broken(_KEY_SET)
+            return None
+
+    async def leave(self, provider_id: str, document: bytes) -> None:
+        """Leave a provider's key set for the other workers. See `idp.key_sets.SharedKeySets`."""
+        sealed = self._sealer.seal(_KEY_SET, provider_id, document)
+        expires_at = int(self._clock()) + KEY_SET_SECONDS
+        await self._store.put(_KEY_SET, provider_id, sealed, expires_at=expires_at)
+
+    async def load_keyring(self, *, team_domain: str, now: int) -> Keyring:
+        """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be
+        opened:
+
+        a new one in its place would log everybody out.
+        """
+        row = await self._store.find(_KEYRING, team_domain, now=now)
+        if row is None:
+            fresh = self._sealer.seal(
+                _KEYRING, team_domain, render_keyring(generate_keyring(team_domain=team_domain, now=now))
+            )
+            await self._store.put_if_absent(_KEYRING, team_domain, fresh, now=now, expires_at=_NEVER)
+            row = await self._store.find(_KEYRING, team_domain, now=now) or b""
+        try:
+            return parse_keyring(self._sealer.open(_KEYRING, team_domain, row))
+        except SealError as error:
+            raise StoreDamagedError(
+                "the signing keys in the store were sealed with another secret; "
+                "put that secret back as a further line of secret_file"
+            ) from error
+
+    async def _put(self, kind: str, id_: str, document: dict[str, Any], expires_at: int) -> None:
+        sealed = self._sealer.seal(kind, id_, json.dumps(document).encode())
+        await self._store.put(kind, id_, sealed, expires_at=expires_at)
+
+    def _opened(self, kind: str, id_: str, row: bytes | None) -> dict[str, Any] | None:
+        if row is None:
+            return None
+        try:
+            document: dict[str, Any] = json.loads(self._sealer.open(kind, id_, row))
+        except SealError:
+            self._on_broken(kind)
+            return None
+        return document
+
+
+def _parse_session(document: dict[str, Any]) -> Session:
+    identity = document.pop("identity")
+    identity["groups"] = tuple(identity["groups"])
+    identity["auth_methods"] = tuple(identity["auth_methods"])
+    return Session(identity=Identity(**identity), **document)

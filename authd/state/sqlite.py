@@ -1,0 +1,214 @@
+"""The embedded store: SQLite in WAL mode. One machine, any number of workers, nothing to install.
+
+Each worker has one connection, used by one thread of its own, so that a slow disk stalls nobody's event loop. Every
+call is one transaction with `synchronous=FULL`: what was acknowledged survives a power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from authd.errors import StoreDamagedError, StoreError, StoreUnavailableError
+from authd.state.base import DEADLINE_SECONDS, Tombstone
+
+SCHEMA_VERSION = 1
+# Less than the deadline, so that a locked file is told as such and not as a timeout.
+_BUSY_TIMEOUT_MS = 150
+_SWEEP_ROWS = 500
+
+_SCHEMA = """
+CREATE TABLE "values" (
+    kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, expires_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+CREATE INDEX values_by_expiry ON "values" (expires_at);
+CREATE TABLE counters (
+    kind TEXT NOT NULL, id TEXT NOT NULL, started_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, count INTEGER NOT
+    NULL, PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+CREATE INDEX counters_by_expiry ON counters (expires_at);
+CREATE TABLE tombstones (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, id TEXT NOT NULL, remembered_until INTEGER NOT NULL
+);
+CREATE INDEX tombstones_by_expiry ON tombstones (remembered_until);
+"""
+
+_Result = TypeVar("_Result")
+
+
+class SqliteStore:
+    """A `Store` in one file, which is made if it is missing, readable by its owner alone."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this
+        version."""
+        self._path = path
+        self._connection = _open(path)
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite")
+
+    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
+        """See `Store.put`."""
+        statement = 'INSERT OR REPLACE INTO "values" VALUES (?, ?, ?, ?)'
+        await self._run(lambda db: db.execute(statement, (kind, id_, value, expires_at)).rowcount)
+
+    async def put_if_absent(self, kind: str, id_: str, value: bytes, *, now: int, expires_at: int) -> bool:
+        """See `Store.put_if_absent`."""
+        statement = """
+            INSERT INTO "values" VALUES (:kind, :id, :value, :expires_at)
+            ON CONFLICT (kind, id) DO UPDATE SET value = :value, expires_at = :expires_at
+            WHERE "values".expires_at <= :now"""
+        row = {"kind": kind, "id": id_, "value": value, "expires_at": expires_at, "now": now}
+        return await self._run(lambda db: db.execute(statement, row).rowcount == 1)
+
+    async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
+        """See `Store.find`."""
+        statement = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
+        return await self._run(lambda db: _first(db.execute(statement, (kind, id_, now)).fetchone()))
+
+    async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
+        """See `Store.take`."""
+        statement = 'DELETE FROM "values" WHERE kind = ? AND id = ? RETURNING value, expires_at > ?'
+
+        def remove(db: sqlite3.Connection) -> bytes | None:
+            row = db.execute(statement, (kind, id_, now)).fetchone()
+            return _first(row) if row and row[1] else None
+
+        return await self._run(remove)
+
+    async def count(self, kind: str, id_: str, *, now: int, window_seconds: int) -> int:
+        """See `Store.count`. The window begins with the first count and does not slide."""
+        statement = """
+            INSERT INTO counters VALUES (:kind, :id, :now, :end, 1)
+            ON CONFLICT (kind, id) DO UPDATE SET
+                count = CASE WHEN expires_at > :now THEN count + 1 ELSE 1 END,
+                started_at = CASE WHEN expires_at > :now THEN started_at ELSE :now END,
+                expires_at = CASE WHEN expires_at > :now THEN expires_at ELSE :end END
+            RETURNING count"""
+        row = {"kind": kind, "id": id_, "now": now, "end": now + window_seconds}
+        return await self._run(lambda db: int(db.execute(statement, row).fetchone()[0]))
+
+    async def end(self, kind: str, id_: str, *, now: int, remembered_until: int) -> None:
+        """See `Store.end`."""
+
+        def remove(db: sqlite3.Connection) -> None:
+            db.execute('DELETE FROM "values" WHERE kind = ? AND id = ?', (kind, id_))
+            statement = "INSERT INTO tombstones (kind, id, remembered_until) VALUES (?, ?, ?)"
+            db.execute(statement, (kind, id_, max(remembered_until, now)))
+
+        await self._run(remove)
+
+    async def cursor(self) -> int:
+        """See `Store.cursor`. AUTOINCREMENT keeps the newest sequence even when its tombstone was swept."""
+        statement = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'tombstones'"
+        return await self._run(lambda db: int(db.execute(statement).fetchone()[0]))
+
+    async def tombstones_since(self, sequence: int) -> list[Tombstone]:
+        """See `Store.tombstones_since`."""
+        statement = "SELECT sequence, kind, id FROM tombstones WHERE sequence > ? ORDER BY sequence"
+        rows = await self._run(lambda db: db.execute(statement, (sequence,)).fetchall())
+        return [Tombstone(*row) for row in rows]
+
+    async def sweep(self, *, now: int) -> int:
+        """See `Store.sweep`."""
+        expiries = (
+            ('"values"', "expires_at"),
+            ("counters", "expires_at"),
+            ("tombstones", "remembered_until"),
+        )
+
+        def remove(db: sqlite3.Connection) -> int:
+            removed = 0
+            for table, column in expiries:
+                key = "sequence" if table == "tombstones" else "(kind, id)"
+                columns = key.strip("()")
+                statement = (  # table and column are the constants above
+                    f"DELETE FROM {table} WHERE {key} IN "  # noqa: S608
+                    f"(SELECT {columns} FROM {table} WHERE {column} <= ? LIMIT {_SWEEP_ROWS})"
+                )
+                removed += db.execute(statement, (now,)).rowcount
+            return removed
+
+        return await self._run(remove)
+
+    async def size(self) -> int:
+        """See `Store.size`."""
+        statement = 'SELECT (SELECT count(*) FROM "values"), (SELECT count(*) FROM counters), count(*) FROM tombstones'
+        return await self._run(lambda db: sum(db.execute(statement).fetchone()))
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._connection.close()
+
+    async def _run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Run one transaction in the store's thread, within the deadline.
+
+        A transaction that misses the deadline may still be committed later: callers treat it as not acknowledged.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+            running = loop.run_in_executor(self._thread, _in_transaction, self._connection, work)
+            return await asyncio.wait_for(running, DEADLINE_SECONDS)
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"{self._path}: no answer within {DEADLINE_SECONDS} s") from error
+        except RuntimeError as error:  # the executor was shut down
+            raise StoreUnavailableError(f"{self._path}: the store is closed") from error
+        except sqlite3.Error as error:
+            raise _store_error(self._path, error) from error
+
+
+def _first(row: tuple[bytes, ...] | None) -> bytes | None:
+    return row[0] if row else None
+
+
+def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+    # The connection is in autocommit mode: a statement alone is its own transaction, and `with` ends ours on any error.
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        return work(connection)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        # Made by hand first: SQLite would make it as readable as the umask allows, and its WAL takes the same rights.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        _migrate(path, connection)
+    except OSError as error:
+        raise StoreUnavailableError(f"{path}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise _store_error(path, error) from error
+    return connection
+
+
+def _migrate(path: Path, connection: sqlite3.Connection) -> None:
+    """Make the schema in an empty file. Two workers may try at once: the lock lets one do it, the other finds it
+    done."""
+    connection.execute(f"PRAGMA busy_timeout={10 * _BUSY_TIMEOUT_MS}")
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+    connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
+    if version > SCHEMA_VERSION:
+        raise StoreDamagedError(f"{path}: written by a newer authd (schema {version}, this one knows {SCHEMA_VERSION})")
+
+
+def _store_error(path: Path, error: sqlite3.Error) -> StoreError:
+    """A file that is no database or is damaged needs the operator; anything else (locked, disk full) may pass."""
+    if type(error) is sqlite3.DatabaseError:
+        return StoreDamagedError(f"{path}: {error}; restore it from a backup, or move it away to log everybody out")
+    return StoreUnavailableError(f"{path}: {error}")

@@ -1,0 +1,138 @@
+"""authd's own tokens: issued in Cloudflare's shape, verified in full.
+
+Two kinds, told apart by `type` (and `aud`): `app` opens one application, `org` is the session on the team host. Claims
+as in reference/access-wire.md 2.2 and 2.4. The signature says who wrote a token; whether its session still lives is
+asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+from authd.errors import TokenError
+from authd.jose import VerificationKey, parse_unverified_token, verify_signature
+from authd.keys import SIGNING_ALGORITHM, Keyring
+from authd.model import Reason, Session
+
+APPLICATION = "app"
+ORGANISATION = "org"
+# Clocks of two edges may differ; a token that was issued "in the future" by more than this is refused.
+CLOCK_LEEWAY_SECONDS = 60
+# `custom` is kept small: the token travels in a cookie and in a header (Access trims it at roughly 1 KB too).
+MAX_CUSTOM_BYTES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """A token of ours whose signature, issuer, audience, type and times were right when it was verified."""
+
+    session_id: str
+    subject: str
+    audience: str
+    key_id: str
+    expires_at: int
+
+
+class Tokens:
+    """Issues and verifies. `keyring` is asked each time, so that a rotation needs no restart."""
+
+    def __init__(self, *, issuer: str, keyring: Callable[[], Keyring], clock: Callable[[], float]) -> None:
+        self._issuer = issuer
+        self._keyring = keyring
+        self._clock = clock
+
+    def issue_application_token(
+        self, session: Session, *, audience: str, expires_at: int, policy_id: str | None
+    ) -> str:
+        """A token for one application; it never outlives its session. `expires_at` in Unix seconds."""
+        claims = self._claims(session, APPLICATION, audience, min(expires_at, session.expires_at))
+        if policy_id:
+            claims["policy_id"] = policy_id
+        custom = _trimmed(session.identity.claims)
+        if custom:
+            claims["custom"] = custom
+        return self._sign(claims)
+
+    def issue_organisation_token(self, session: Session) -> str:
+        """The session on the team host. It opens no application: its audience is the issuer itself."""
+        return self._sign(self._claims(session, ORGANISATION, self._issuer, session.expires_at))
+
+    def verify_application_token(self, unverified_text: str, audience: str) -> VerifiedToken:
+        """Check everything but the session. Raises TokenError whose code is one of Reason's token reasons."""
+        return self._verify(unverified_text, APPLICATION, audience)
+
+    def verify_organisation_token(self, unverified_text: str) -> VerifiedToken:
+        """As `verify_application_token`, for the team host's session."""
+        return self._verify(unverified_text, ORGANISATION, self._issuer)
+
+    def still_verifies(self, token: VerifiedToken) -> bool:
+        """Whether the key of a token that was verified before still counts."""
+        return self._keyring().find_key(token.key_id, self._clock()) is not None
+
+    def _claims(self, session: Session, type_: str, audience: str, expires_at: int) -> dict[str, Any]:
+        now = int(self._clock())
+        claims: dict[str, Any] = {
+            "aud": [audience],
+            "exp": expires_at,
+            "iat": now,
+            "nbf": now,
+            "iss": self._issuer,
+            "type": type_,
+            "identity_nonce": session.id,
+            "sub": session.identity.subject,
+            "country": session.country,
+        }
+        if session.identity.email:
+            claims["email"] = session.identity.email
+        return claims
+
+    def _sign(self, claims: Mapping[str, Any]) -> str:
+        key = self._keyring().signing_key(self._clock())
+        headers = {"kid": key.key_id, "typ": "JWT"}
+        return jwt.encode(dict(claims), key.private_key, algorithm=SIGNING_ALGORITHM, headers=headers)
+
+    def _verify(self, unverified_text: str, type_: str, audience: str) -> VerifiedToken:
+        unverified = parse_unverified_token(unverified_text)
+        key = self._keyring().find_key(unverified.key_id or "", self._clock())
+        if key is None:
+            raise TokenError(Reason.TOKEN_KEY_UNKNOWN, "no key of ours has the token's key id")
+        verification_key = VerificationKey(key.key_id, SIGNING_ALGORITHM, key.public_key)
+        claims = verify_signature(unverified, verification_key)
+        self._check_claims(claims, type_, audience)
+        return VerifiedToken(
+            session_id=claims["identity_nonce"],
+            subject=claims["sub"],
+            audience=audience,
+            key_id=key.key_id,
+            expires_at=claims["exp"],
+        )
+
+    def _check_claims(self, claims: Mapping[str, Any], type_: str, audience: str) -> None:
+        now = self._clock()
+        if claims.get("iss") != self._issuer:
+            raise TokenError(Reason.TOKEN_ISSUER, "the token was issued by somebody else")
+        if claims.get("type") != type_:
+            raise TokenError(Reason.TOKEN_TYPE, f"the token is not of type {type_}")
+        # Exactly one audience: a token that names two would open both.
+        if claims.get("aud") not in ([audience], audience):
+            raise TokenError(Reason.TOKEN_AUDIENCE, "the token is for another application")
+        if not isinstance(claims.get("identity_nonce"), str) or not isinstance(claims.get("sub"), str):
+            raise TokenError(Reason.TOKEN_MALFORMED, "the token names no session")
+        if not isinstance(claims.get("exp"), int) or claims["exp"] <= now:
+            raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
+        if max(claims.get("nbf", 0), claims.get("iat", 0)) > now + CLOCK_LEEWAY_SECONDS:
+            raise TokenError(Reason.TOKEN_NOT_YET_VALID, "the token is not valid yet; is a clock wrong?")
+
+
+def _trimmed(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """As many of the claims, smallest first, as fit into MAX_CUSTOM_BYTES; get-identity has them all."""
+    kept: dict[str, Any] = {}
+    for name in sorted(claims, key=lambda name: len(json.dumps(claims[name]))):
+        if len(json.dumps({**kept, name: claims[name]})) <= MAX_CUSTOM_BYTES:
+            kept[name] = claims[name]
+    return kept

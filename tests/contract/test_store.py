@@ -1,0 +1,112 @@
+"""What every store promises (authd/state/base.py)."""
+
+from __future__ import annotations
+
+import asyncio
+
+from authd.state.base import Store
+
+NOW = 1_800_000_000
+
+
+async def test_a_value_is_found_until_it_expires(store: Store) -> None:
+    await store.put("session", "a", b"\x00value", expires_at=NOW + 10)
+    assert await store.find("session", "a", now=NOW) == b"\x00value"
+    assert await store.find("session", "a", now=NOW + 9) == b"\x00value"
+    assert await store.find("session", "a", now=NOW + 10) is None
+
+
+async def test_kinds_and_ids_do_not_mix(store: Store) -> None:
+    await store.put("session", "a", b"1", expires_at=NOW + 10)
+    await store.put("code", "a", b"2", expires_at=NOW + 10)
+    assert await store.find("session", "a", now=NOW) == b"1"
+    assert await store.find("code", "a", now=NOW) == b"2"
+    assert await store.find("session", "b", now=NOW) is None
+    assert await store.find("sessiona", "", now=NOW) is None
+
+
+async def test_a_value_is_replaced(store: Store) -> None:
+    await store.put("session", "a", b"1", expires_at=NOW + 10)
+    await store.put("session", "a", b"2", expires_at=NOW + 20)
+    assert await store.find("session", "a", now=NOW + 15) == b"2"
+
+
+async def test_a_value_is_taken_by_one_of_fifty(store: Store) -> None:
+    await store.put("code", "a", b"once", expires_at=NOW + 10)
+    taken = await asyncio.gather(*(store.take("code", "a", now=NOW) for _ in range(50)))
+    assert [value for value in taken if value is not None] == [b"once"]
+    assert await store.find("code", "a", now=NOW) is None
+
+
+async def test_an_expired_value_cannot_be_taken(store: Store) -> None:
+    await store.put("code", "a", b"late", expires_at=NOW)
+    assert await store.take("code", "a", now=NOW) is None
+
+
+async def test_one_of_fifty_writes_where_nothing_is(store: Store) -> None:
+    written = await asyncio.gather(
+        *(store.put_if_absent("key", "a", str(n).encode(), now=NOW, expires_at=NOW + 9) for n in range(50))
+    )
+    assert written.count(True) == 1
+    assert await store.find("key", "a", now=NOW) == str(written.index(True)).encode()
+
+
+async def test_an_expired_value_counts_as_absent(store: Store) -> None:
+    await store.put("key", "a", b"old", expires_at=NOW)
+    assert await store.put_if_absent("key", "a", b"new", now=NOW, expires_at=NOW + 9) is True
+    assert await store.find("key", "a", now=NOW) == b"new"
+
+
+async def test_counting_starts_again_after_its_window(store: Store) -> None:
+    assert [await store.count("login", "a", now=NOW + n, window_seconds=60) for n in range(3)] == [1, 2, 3]
+    assert await store.count("login", "b", now=NOW, window_seconds=60) == 1
+    assert await store.count("login", "a", now=NOW + 59, window_seconds=60) == 4
+    assert await store.count("login", "a", now=NOW + 60, window_seconds=60) == 1
+
+
+async def test_fifty_counts_at_once_are_all_counted(store: Store) -> None:
+    counts = await asyncio.gather(*(store.count("login", "a", now=NOW, window_seconds=60) for _ in range(50)))
+    assert sorted(counts) == list(range(1, 51))
+
+
+async def test_ending_removes_the_value_and_leaves_a_tombstone(store: Store) -> None:
+    await store.put("session", "a", b"1", expires_at=NOW + 100)
+    before = await store.cursor()
+    await store.end("session", "a", now=NOW, remembered_until=NOW + 100)
+    assert await store.find("session", "a", now=NOW) is None
+    (tombstone,) = await store.tombstones_since(before)
+    assert (tombstone.kind, tombstone.id) == ("session", "a")
+    assert tombstone.sequence > before
+    assert await store.tombstones_since(tombstone.sequence) == []
+
+
+async def test_tombstones_come_in_order_and_none_is_lost(store: Store) -> None:
+    start = await store.cursor()
+    await asyncio.gather(*(store.end("session", str(n), now=NOW, remembered_until=NOW + 100) for n in range(40)))
+    found = await store.tombstones_since(start)
+    assert sorted(int(tombstone.id) for tombstone in found) == list(range(40))
+    assert [tombstone.sequence for tombstone in found] == sorted(tombstone.sequence for tombstone in found)
+    assert await store.cursor() == found[-1].sequence
+
+
+async def test_ending_what_does_not_exist_still_leaves_a_tombstone(store: Store) -> None:
+    await store.end("session", "ghost", now=NOW, remembered_until=NOW + 1)
+    assert [tombstone.id for tombstone in await store.tombstones_since(0)] == ["ghost"]
+
+
+async def test_sweeping_removes_what_has_expired_and_nothing_else(store: Store) -> None:
+    await store.put("session", "old", b"1", expires_at=NOW)
+    await store.put("session", "young", b"1", expires_at=NOW + 1)
+    await store.count("login", "old", now=NOW - 60, window_seconds=60)
+    await store.end("session", "gone", now=NOW - 1, remembered_until=NOW)
+    newest = await store.cursor()
+    assert await store.size() == 4
+    assert await store.sweep(now=NOW) == 3
+    assert await store.size() == 1
+    assert await store.find("session", "young", now=NOW) == b"1"
+    assert await store.cursor() == newest, "the cursor never goes back"
+
+
+async def test_a_closed_store_can_be_closed_again(store: Store) -> None:
+    await store.close()
+    await store.close()

@@ -1,0 +1,1 @@
+"""Real servers for tests, benchmarks and the demonstration: nginx, applications, an identity provider."""

@@ -1,0 +1,140 @@
+"""A browser without a screen: keeps cookies as browsers do, follows redirects, and shows every answer on the way.
+
+Every host is reached on loopback, over TLS, by its name (SNI and Host), so that tests can use as many domains as they
+like.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+NAVIGATION = (
+    ("Accept", "text/html,application/xhtml+xml"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Sec-Fetch-Dest", "document"),
+    ("Sec-Fetch-Site", "none"),
+)
+MAX_REDIRECTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer. `headers` in the order in which they came."""
+
+    url: str
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def get(self, name: str) -> str:
+        """The header's value, "" if it was not sent."""
+        return next((value for found, value in self.headers if found.lower() == name.lower()), "")
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of a header."""
+        return [value for found, value in self.headers if found.lower() == name.lower()]
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    @property
+    def location(self) -> str:
+        """Where a redirect leads, as an absolute URL."""
+        return urljoin(self.url, self.get("Location"))
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass(slots=True)
+class Browser:
+    """`port` is where every https host listens. `cookies` are by host, all of them host-only and Secure."""
+
+    port: int
+    cookies: dict[str, dict[str, str]] = field(default_factory=dict)
+    history: list[Answer] = field(default_factory=list)
+    source_address: str = "127.0.0.1"
+
+    def request(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Iterable[tuple[str, str]] = NAVIGATION,
+        form: dict[str, str] | None = None,
+    ) -> Answer:
+        """One request, without following a redirect."""
+        parts = urlsplit(url)
+        connection = _Connection(self.port, parts.hostname or "", self.source_address)
+        target = url.partition(parts.netloc)[2] or "/"
+        sent = [("Host", parts.netloc), *headers, *self._cookie_header(parts.hostname or "")]
+        body = urlencode(form).encode() if form is not None else b""
+        if form is not None:
+            sent.append(("Content-Type", "application/x-www-form-urlencoded"))
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in [*sent, *([("Content-Length", str(len(body)))] if body else [])]:
+            connection.putheader(name, value)
+        connection.endheaders(body or None)
+        response = connection.getresponse()
+        answer = Answer(url, response.status, tuple(response.getheaders()), response.read())
+        connection.close()
+        self._keep_cookies(parts.hostname or "", answer)
+        self.history.append(answer)
+        return answer
+
+    def visit(self, url: str, *, stop_at: str = "\n") -> Answer:
+        """Navigate and follow redirects, but not to an address that begins with `stop_at` or is not https."""
+        answer = self.request(url)
+        for _ in range(MAX_REDIRECTS):
+            if answer.status not in (301, 302, 303, 307):
+                return answer
+            if answer.location.startswith(stop_at) or not answer.location.startswith("https://"):
+                return answer
+            answer = self.request(answer.location)
+        raise AssertionError(f"more than {MAX_REDIRECTS} redirects, the last to {answer.location}")
+
+    def _cookie_header(self, host: str) -> list[tuple[str, str]]:
+        kept = self.cookies.get(host, {})
+        return [("Cookie", "; ".join(f"{name}={value}" for name, value in kept.items()))] if kept else []
+
+    def _keep_cookies(self, host: str, answer: Answer) -> None:
+        for line in answer.get_all("Set-Cookie"):
+            name, _, value = line.partition(";")[0].partition("=")
+            jar = self.cookies.setdefault(host, {})
+            max_age = re.search(r"Max-Age=(-?\d+)", line)
+            if max_age and int(max_age[1]) <= 0:
+                jar.pop(name, None)
+            else:
+                jar[name] = value
+
+
+def _trust_everything() -> ssl.SSLContext:
+    # Once: reading the system's authorities for each connection took 20 ms.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+_TLS = _trust_everything()
+
+
+class _Connection(http.client.HTTPSConnection):
+    """TLS to loopback under any name. The certificate is the tests' own and not verified."""
+
+    def __init__(self, port: int, name: str, source_address: str) -> None:
+        super().__init__(name, port, timeout=20, context=_TLS)
+        self._name, self._source, self._tls = name, source_address, _TLS
+
+    def connect(self) -> None:
+        plain = socket.create_connection(("127.0.0.1", self.port), 20, (self._source, 0))
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)

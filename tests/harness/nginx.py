@@ -1,0 +1,127 @@
+"""Debian's nginx as a process of its own, with everything it writes in one directory, on loopback only."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+NGINX = "/usr/sbin/nginx"
+_START_SECONDS = 10.0
+
+
+class NginxRefusedError(Exception):
+    """Raised if nginx does not accept its configuration. The text is nginx' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    """A running nginx. `directory` holds nginx.conf, error.log and every temporary file."""
+
+    directory: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def error_log(self) -> str:
+        return (self.directory / "error.log").read_text()
+
+    def reload(self) -> None:
+        self.process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=10)
+
+
+def find_free_port() -> int:
+    """A loopback port that nobody listens on now. Another process may take it before you do."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def render_main(directory: Path, http: str, *, workers: int = 1) -> str:
+    """A whole nginx.conf around `http`; relative includes are looked up in `directory`."""
+    user = "user root;" if os.geteuid() == 0 else ""
+    temporary = "\n".join(
+        f"    {kind}_temp_path {directory}/temp/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return f"""daemon off;
+{user}
+worker_processes {workers};
+pid {directory}/nginx.pid;
+error_log {directory}/error.log info;
+events {{ worker_connections 2048; }}
+http {{
+    access_log off;
+    server_tokens off;
+    lingering_timeout 1s;
+    server_names_hash_bucket_size 128;
+{temporary}
+{http}
+}}
+"""
+
+
+def check_nginx(directory: Path, http: str) -> str:
+    """What `nginx -t` says of a configuration that it accepts. Raises NginxRefusedError."""
+    command = _prepare(directory, http)
+    done = subprocess.run([*command, "-t"], capture_output=True, text=True, timeout=20)
+    if done.returncode:
+        raise NginxRefusedError(done.stderr)
+    return done.stderr
+
+
+def start_nginx(directory: Path, http: str, *, port: int, workers: int = 1) -> Nginx:
+    """Starts nginx and returns once `port` accepts connections. Raises NginxRefusedError."""
+    command = _prepare(directory, http, workers=workers)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    nginx = Nginx(directory, process)
+    deadline = time.monotonic() + _START_SECONDS
+    while not _accepts(port):
+        if process.poll() is not None:
+            assert process.stderr is not None
+            raise NginxRefusedError(process.stderr.read().decode())
+        if time.monotonic() > deadline:
+            nginx.stop()
+            raise NginxRefusedError(f"nginx did not listen on port {port}\n{nginx.error_log}")
+        time.sleep(0.01)
+    return nginx
+
+
+@contextlib.contextmanager
+def running_nginx(directory: Path, http: str, *, port: int, workers: int = 1) -> Iterator[Nginx]:
+    nginx = start_nginx(directory, http, port=port, workers=workers)
+    try:
+        yield nginx
+    finally:
+        nginx.stop()
+        assert nginx.process.stderr is not None
+        nginx.process.stderr.close()
+
+
+def _prepare(directory: Path, http: str, *, workers: int = 1) -> list[str]:
+    (directory / "temp").mkdir(parents=True, exist_ok=True)
+    (directory / "nginx.conf").write_text(render_main(directory, http, workers=workers))
+    return [
+        NGINX,
+        "-p",
+        str(directory),
+        "-c",
+        str(directory / "nginx.conf"),
+        "-e",
+        str(directory / "error.log"),
+    ]
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
