@@ -79,6 +79,9 @@ class Fetcher:
             return self._follow(url, _build_headers(accept, validators))
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise _RetryLaterError(_explain(error)) from None
+        except ValueError:
+            # requests reads a redirect's address before we do, and some addresses are none.
+            raise FetchError("a redirect that leads nowhere") from None
         except zlib.error:
             raise FetchError("the compressed body is damaged") from None
 
