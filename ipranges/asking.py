@@ -48,9 +48,7 @@ def _ask(
         fetched = fetch_source(provider, fetcher, memory, now=now)
     except (FetchError, RefusedError) as error:
         if recalled.is_lost:
-            return memory, SourceResult(
-                source.name, SourceOutcome.DAMAGED, f"{recalled.problem}; and {error}"
-            )
+            return memory, SourceResult(source.name, SourceOutcome.DAMAGED, f"{recalled.problem}; and {error}")
         judged = seed_memory(memory, source, provider, str(error), now=now)
         return _finish(memory, judged or _fail(judge_failure(memory, policy, now=now), str(error)), recalled)
     if recalled.is_lost:
@@ -76,9 +74,7 @@ def _finish(before: SourceMemory, judged: Judged, recalled: Recalled) -> tuple[S
 
 def _hold_lost(name: str, sha256: str, recalled: Recalled) -> SourceResult:
     """Nothing is known of what was accepted before: a person compares, and says which edition counts."""
-    message = (
-        f"{recalled.problem}; live lists are left alone; `ipranges approve {name} {sha256[:16]}` begins anew"
-    )
+    message = f"{recalled.problem}; live lists are left alone; `ipranges approve {name} {sha256[:16]}` begins anew"
     return SourceResult(name, SourceOutcome.DAMAGED, message)
 
 

@@ -35,12 +35,8 @@ _config_option = click.option(
     help="The configuration file.",
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
-_wait_option = click.option(
-    "--wait", "wait_seconds", type=click.FloatRange(0), default=0, help="Wait for the lock."
-)
-_quiet_option = click.option(
-    "--quiet", is_flag=True, help="Print nothing unless somebody has to look (for cron)."
-)
+_wait_option = click.option("--wait", "wait_seconds", type=click.FloatRange(0), default=0, help="Wait for the lock.")
+_quiet_option = click.option("--quiet", is_flag=True, help="Print nothing unless somebody has to look (for cron).")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -150,18 +146,13 @@ def history_command(config_path: Path, as_json: bool) -> None:
     """List the generations that can be rolled back to."""
     generations = StateStore(Path(load_config(config_path).state_dir)).list_generations()
     rows = [(str(g.number), render_time(g.created_at), ", ".join(sorted(g.sources))) for g in generations]
-    value = [
-        {"generation": g.number, "created_at": g.created_at, "sources": sorted(g.sources)}
-        for g in generations
-    ]
+    value = [{"generation": g.number, "created_at": g.created_at, "sources": sorted(g.sources)} for g in generations]
     _show(value, lambda: render_table(("generation", "since", "sources"), rows), as_json)
 
 
 @cli.command("enforce")
 @_config_option
-@click.option(
-    "--confirm", "confirm_seconds", type=click.IntRange(5, 3600), help="Undo after so many seconds."
-)
+@click.option("--confirm", "confirm_seconds", type=click.IntRange(5, 3600), help="Undo after so many seconds.")
 @click.argument("targets", nargs=-1)
 def enforce_command(config_path: Path, confirm_seconds: int | None, targets: tuple[str, ...]) -> None:
     """Make the firewall TARGETS enforce; with --confirm, not for long unless `ipranges confirm` is run."""

@@ -15,9 +15,7 @@ from ipranges.sync import RunReport, apply_remembered
 _POLL_SECONDS = 0.2
 
 
-def begin_enforcing(
-    config: Config, labels: tuple[str, ...], confirm_seconds: int, runtime: Runtime
-) -> RunReport:
+def begin_enforcing(config: Config, labels: tuple[str, ...], confirm_seconds: int, runtime: Runtime) -> RunReport:
     """Install the configured rules and note until when they must be confirmed. The lock must be held.
 
     Raises NotAllowedError for a label that is no firewall in mode `enforce`.

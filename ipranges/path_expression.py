@@ -18,9 +18,7 @@ from typing import Any
 from ipranges.errors import RefusedError
 from ipranges.networks import quote
 
-_STEP = re.compile(
-    r"(?P<key>[A-Za-z0-9_-]+)?(?P<list>\[(?:(?P<name>[A-Za-z0-9_-]+)=(?P<value>[^\[\]=]*))?\])?"
-)
+_STEP = re.compile(r"(?P<key>[A-Za-z0-9_-]+)?(?P<list>\[(?:(?P<name>[A-Za-z0-9_-]+)=(?P<value>[^\[\]=]*))?\])?")
 
 
 def verify_path_expression(expression: str) -> str:

@@ -52,9 +52,7 @@ def seed_memory(
     if source.seed != "bundled" or not provider.bundled:
         return None
     dated = int(datetime.fromisoformat(provider.bundled_on).replace(tzinfo=UTC).timestamp())
-    edition = verify_edition(
-        provider.bundled, provider.limits, url="bundled", fetched_at=dated, version="bundled"
-    )
+    edition = verify_edition(provider.bundled, provider.limits, url="bundled", fetched_at=dated, version="bundled")
     seeded = replace(memory, current=edition, seeded=True, changed_at=memory.changed_at or now)
     message = f"{failure}; in use is the copy of {provider.bundled_on} that came with ipranges"
     return Judged(seeded, SourceOutcome.SEEDED, message)

@@ -66,9 +66,7 @@ def _explain(detail: Any, document: Document) -> ConfigMistake:
         return ConfigMistake(line, key, "is missing", "", allowed)
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         tag = context.get("tag", "")
-        return ConfigMistake(
-            line, f"{key}.type", "is not a kind of target", repr(tag), ", ".join(TARGET_TYPES)
-        )
+        return ConfigMistake(line, f"{key}.type", "is not a kind of target", repr(tag), ", ".join(TARGET_TYPES))
     if kind == "literal_error":
         return ConfigMistake(line, key, "is not one of the known words", value, context["expected"])
     message = detail["msg"].removeprefix("Value error, ")
@@ -88,9 +86,7 @@ def _known_keys(path: KeyPath) -> list[str]:
         if "auto_approve" in path[:-1]:
             return ["sightings", "hours"]
     elif path[0] == "targets":
-        return sorted(
-            {field.alias or name for kind in TARGET_KINDS for name, field in kind.model_fields.items()}
-        )
+        return sorted({field.alias or name for kind in TARGET_KINDS for name, field in kind.model_fields.items()})
     else:
         model = Config
         if len(path) > 1 and isinstance(Config.model_fields[str(path[0])].default, object):

@@ -66,9 +66,7 @@ class CaddyTarget(FileTarget):
 
     type: Literal["caddy"]
     snippet: _Identifier = "edge_only"
-    admin: Annotated[str, StringConstraints(pattern=r"^http://(127\.0\.0\.1|localhost)(:\d+)?$")] | None = (
-        None
-    )
+    admin: Annotated[str, StringConstraints(pattern=r"^http://(127\.0\.0\.1|localhost)(:\d+)?$")] | None = None
 
 
 class TextTarget(FileTarget):
@@ -120,14 +118,7 @@ class UfwTarget(_Target):
 
 
 TargetConfig = Annotated[
-    NginxTarget
-    | NftablesTarget
-    | IpsetTarget
-    | UfwTarget
-    | HaproxyTarget
-    | CaddyTarget
-    | TextTarget
-    | JsonTarget,
+    NginxTarget | NftablesTarget | IpsetTarget | UfwTarget | HaproxyTarget | CaddyTarget | TextTarget | JsonTarget,
     Field(discriminator="type"),
 ]
 
@@ -135,6 +126,4 @@ TARGET_KINDS: tuple[type[_Target], ...] = (
     *(NginxTarget, NftablesTarget, IpsetTarget, UfwTarget),
     *(HaproxyTarget, CaddyTarget, TextTarget, JsonTarget),
 )
-TARGET_TYPES = {
-    name: kind for kind in TARGET_KINDS for name in get_args(kind.model_fields["type"].annotation)
-}
+TARGET_TYPES = {name: kind for kind in TARGET_KINDS for name in get_args(kind.model_fields["type"].annotation)}

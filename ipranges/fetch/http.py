@@ -92,9 +92,7 @@ class Fetcher:
             for _ in range(MAX_REDIRECTS + 1):
                 with self._get(session, url, headers) as response:
                     if response.status_code not in (301, 302, 303, 307, 308):
-                        return self._accept(
-                            response, "If-None-Match" in headers or "If-Modified-Since" in headers
-                        )
+                        return self._accept(response, "If-None-Match" in headers or "If-Modified-Since" in headers)
                     url = _verify_redirect(url, response.headers.get("Location", ""))
         raise FetchError(f"more than {MAX_REDIRECTS} redirects")
 

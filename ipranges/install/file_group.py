@@ -14,7 +14,7 @@ from typing import Any
 
 from ipranges.config import CaddyTarget, FileTarget, HaproxyTarget, NginxTarget
 from ipranges.errors import ApplyError, PutBackError
-from ipranges.files import remove_atomically, write_atomically
+from ipranges.files import read_if_there, remove_atomically, write_atomically
 from ipranges.install.nginx import NginxProgram
 from ipranges.install.program import FileChange, PlainProgram, Program
 from ipranges.install.proxies import CaddyProgram, HaproxyProgram
@@ -69,12 +69,12 @@ def install_group(changes: Sequence[FileChange], program: Program, store: StateS
     return remark
 
 
-def _put_back(
-    changes: Sequence[FileChange], program: Program, cause: ApplyError, reloaded: bool
-) -> ApplyError:
+def _put_back(changes: Sequence[FileChange], program: Program, cause: ApplyError, reloaded: bool) -> ApplyError:
     """Restore the files; the error to raise: ours, not ours, or worse."""
     try:
         for change in changes:
+            if read_if_there(change.path) == change.old:
+                continue  # never swapped; where that failed, so would this
             if change.old is None:
                 remove_atomically(change.path)
             else:

@@ -84,7 +84,7 @@ def record_mode_is(target: TargetConfig, record: TargetRecord | None) -> bool:
 def _inspect_file(wanted: Wanted, target: FileTarget, was_applied: bool, store: StateStore) -> Inspection:
     file_format = build_file_format(target)
     content = read_if_there(Path(target.path))
-    live = Live(_parse_content(file_format.parse, content))
+    live = Live(_parse_content(file_format.parse, content), listing="" if content is None else "present")
     rendered = file_format.render(target.label, wanted.networks).encode()
     # An open journal: a run was killed between the swap and the proof, so the program that reads the
     # file may still run with the old one although the file itself is right.

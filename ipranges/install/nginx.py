@@ -41,7 +41,7 @@ class NginxProgram:
 
     def __init__(self, target: NginxTarget, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._test = ("nginx", "-t") if target.test is None else target.test
-        self._reload = target.reload
+        self._reload = ("systemctl", "reload", "nginx") if target.reload is None else target.reload
         self._pid_file = Path(target.pid_file) if target.pid_file else None
         self._sleep = sleep
 
@@ -70,7 +70,8 @@ class NginxProgram:
         """Reload, and wait for new workers: a reload that returns 0 may have changed nothing."""
         masters = self._find_masters(frozenset(change.target.path for change in changes))
         before = {master: master.find_workers() for master in masters}
-        if self._reload is None and not masters:
+        if not masters and self._reload_is_systemd:
+            # systemctl fails for a unit that is not active; the file stands for nginx's start.
             return "no running nginx includes it yet; nothing to reload"
         self.reload()
         ends_at = time.monotonic() + PROOF_SECONDS
@@ -82,9 +83,12 @@ class NginxProgram:
 
     def reload(self) -> None:
         """The reload command alone."""
-        reload = ("systemctl", "reload", "nginx") if self._reload is None else self._reload
-        if reload:
-            run_command(reload)
+        if self._reload:
+            run_command(self._reload)
+
+    @property
+    def _reload_is_systemd(self) -> bool:
+        return bool(self._reload) and Path(self._reload[0]).name == "systemctl"
 
     def _find_masters(self, paths: frozenset[str]) -> list[NginxMaster]:
         if self._pid_file is not None:
@@ -93,7 +97,9 @@ class NginxProgram:
         return [master for master in find_masters() if reads_any_of(master, paths)]
 
     def _has_new_workers(self, master: NginxMaster, old: frozenset[int]) -> bool:
-        if master.find_workers() - old:
+        # Until the old ones shut down, they still take connections, and answer them with the old list.
+        workers = master.find_workers()
+        if workers and not workers & old:
             return True
         # A restart instead of a reload is another master on the same configuration.
         others = [find_master_of(self._pid_file)] if self._pid_file else find_masters()

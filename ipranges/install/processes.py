@@ -40,7 +40,9 @@ def find_masters() -> list[NginxMaster]:
         title = _read_title(pid)
         if title.startswith(_MASTER_TITLE):
             found.append(NginxMaster(pid, _config_of(title)))
-    return found
+    # A worker bears its master's title for an instant after it was forked.
+    pids = {master.pid for master in found}
+    return [master for master in found if _parent_of(master.pid) not in pids]
 
 
 def find_master_of(pid_file: Path) -> NginxMaster | None:
@@ -116,9 +118,7 @@ def _list_processes() -> list[int]:
 
 def _read_title(pid: int) -> str:
     try:
-        return (
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
-        )
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace").strip()
     except OSError:
         return ""
 

@@ -96,9 +96,7 @@ class HaproxyProgram:
                 connection.sendall(line.encode() + b"\n")
                 return b"".join(iter(lambda: connection.recv(65_536), b"")).decode("utf-8", "replace")
         except OSError as error:
-            raise ApplyError(
-                f"HAProxy's socket {self._socket} did not answer: {error.strerror or error}"
-            ) from None
+            raise ApplyError(f"HAProxy's socket {self._socket} did not answer: {error.strerror or error}") from None
 
 
 class CaddyProgram:
@@ -116,9 +114,7 @@ class CaddyProgram:
         with TemporaryDirectory(prefix="ipranges-") as here:
             Path(here, "candidate").write_bytes(change.new)
             config = Path(here, "Caddyfile")
-            config.write_text(
-                f"import {here}/candidate\nhttp://harness.invalid {{\n\timport {self._snippet}\n}}\n"
-            )
+            config.write_text(f"import {here}/candidate\nhttp://harness.invalid {{\n\timport {self._snippet}\n}}\n")
             run_command(("caddy", "adapt", "--adapter", "caddyfile", "--config", str(config)))
 
     def test(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ipranges.config import FileTarget, IpsetTarget, NftablesTarget, NginxTarget, UfwTarget
 from ipranges.errors import ApplyError, NotAllowedError, PutBackError
 from ipranges.files import read_if_there
+from ipranges.install.connections import end_connections
 from ipranges.install.file_group import build_program, group_key, install_group
 from ipranges.install.inspect import Inspection, digest_shape, has_recorded_shape
 from ipranges.install.kernel import build_kernel_target, replace_and_prove
@@ -91,9 +92,7 @@ def _check(inspection: Inspection, installer: Installer) -> FileChange | None:
     return change
 
 
-def _install_group(
-    ready: Sequence[tuple[Inspection, FileChange | None]], installer: Installer
-) -> list[TargetResult]:
+def _install_group(ready: Sequence[tuple[Inspection, FileChange | None]], installer: Installer) -> list[TargetResult]:
     if not ready:
         return []
     try:
@@ -123,7 +122,7 @@ def _apply(ready: Sequence[tuple[Inspection, FileChange | None]], installer: Ins
     keep_rules = inspection.live.networks is not None and has_recorded_shape(target, inspection.live, record)
     after = replace_and_prove(build_kernel_target(target), inspection.live, networks, keep_rules=keep_rules)
     _remember(inspection, installer, digest_shape(target, after))
-    return ""
+    return end_connections(target, inspection.removed) if isinstance(target, NftablesTarget) else ""
 
 
 def _remember(inspection: Inspection, installer: Installer, shape: str) -> None:
@@ -134,7 +133,8 @@ def _remember(inspection: Inspection, installer: Installer, shape: str) -> None:
 def _drift_message(inspection: Inspection) -> str:
     if not inspection.was_applied:
         return ""
-    what = "was gone" if inspection.live.networks is None else "had been changed by somebody else"
+    is_gone = inspection.live.networks is None and not inspection.live.listing
+    what = "was gone" if is_gone else "had been changed by somebody else"
     return f"drift: it {what}, and was put right"
 
 

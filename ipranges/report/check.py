@@ -48,9 +48,7 @@ def _check_source(source: SourceStatus, config: Config) -> tuple[CheckCode, str]
 
 def _check_target(target: TargetStatus) -> tuple[CheckCode, str]:
     if target.state == "in_sync":
-        return (
-            (CheckCode.WARNING, f"{target.label}: {target.detail}") if target.detail else (CheckCode.OK, "")
-        )
+        return (CheckCode.WARNING, f"{target.label}: {target.detail}") if target.detail else (CheckCode.OK, "")
     return CheckCode.CRITICAL, f"{target.label}: {target.detail or 'is not what it should be'}"
 
 

@@ -38,8 +38,7 @@ def describe_diff(
     """The whole answer of `diff --json`."""
     return {
         "sources": {
-            name: {"outcome": str(result.outcome), "message": result.message}
-            for name, result in results.items()
+            name: {"outcome": str(result.outcome), "message": result.message} for name, result in results.items()
         },
         "held": {name: _describe_held(memory) for name, memory in memories.items() if memory.candidate},
         "targets": {

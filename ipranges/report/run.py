@@ -20,9 +20,7 @@ def render_run(report: RunReport) -> str:
 
 def find_troubles(report: RunReport) -> list[str]:
     """The lines that somebody has to see even in a quiet run; drift that was repaired is one."""
-    troubles = [
-        f"{r.name}: {r.message or r.outcome}" for r in report.sources if r.outcome not in _QUIET_SOURCES
-    ]
+    troubles = [f"{r.name}: {r.message or r.outcome}" for r in report.sources if r.outcome not in _QUIET_SOURCES]
     for result in report.targets:
         if result.outcome not in (TargetOutcome.IN_SYNC, TargetOutcome.CHANGED):
             troubles.append(f"{result.name}: {result.message or result.outcome}")

@@ -140,9 +140,7 @@ def describe_status(status: Status) -> dict[str, Any]:
     """The same for scripts. Times are Unix seconds, 0 for never."""
     return {
         "sources": {source.name: _describe_source(source) for source in status.sources},
-        "targets": {
-            target.label: {"state": target.state, "detail": target.detail} for target in status.targets
-        },
+        "targets": {target.label: {"state": target.state, "detail": target.detail} for target in status.targets},
     }
 
 

@@ -60,9 +60,7 @@ def render_explanation(explanation: dict[str, Any], config: Config) -> str:
             )
     if len(lines) == 1:
         lines.append("  no source and no always_allow names it")
-    lines += [
-        f"  {label}: {'allowed' if live else 'not allowed'}" for label, live in explanation["targets"].items()
-    ]
+    lines += [f"  {label}: {'allowed' if live else 'not allowed'}" for label, live in explanation["targets"].items()]
     return "\n".join(lines) + "\n"
 
 

@@ -22,9 +22,7 @@ CLOUDFLARE = Provider(
     attempts=(
         Attempt(
             ("https://api.cloudflare.com/client/v4/ips",),
-            read_json(
-                "result.ipv4_cidrs[]", "result.ipv6_cidrs[]", version="result.etag", verify=verify_cloudflare
-            ),
+            read_json("result.ipv4_cidrs[]", "result.ipv6_cidrs[]", version="result.etag", verify=verify_cloudflare),
         ),
         # The text stands on the marketing site, behind its bot rules: all but one of the known
         # incidents were there. It is asked only when the API does not give a list.
@@ -45,9 +43,7 @@ FASTLY = Provider(
     official="https://www.fastly.com/documentation/reference/api/utils/public-ip-list/",
     verified_on=VERIFIED_ON,
     expected="19 IPv4 and 2 IPv6 prefixes",
-    attempts=(
-        Attempt(("https://api.fastly.com/public-ip-list",), read_json("addresses[]", "ipv6_addresses[]")),
-    ),
+    attempts=(Attempt(("https://api.fastly.com/public-ip-list",), read_json("addresses[]", "ipv6_addresses[]")),),
     limits=Limits(min_prefix_v4=14, min_prefix_v6=28, families=_BOTH),
     bundled=snapshots.FASTLY,
     bundled_on=snapshots.BUNDLED_ON,

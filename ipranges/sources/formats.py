@@ -20,9 +20,7 @@ def read_text(bodies: Bodies) -> UnverifiedEdition:
     return UnverifiedEdition(tuple(token for body in bodies for token in parse_lines(body)))
 
 
-def read_json(
-    *paths: str, version: str = "", serial: str = "", verify: Callable[[Any], None] | None = None
-) -> Reader:
+def read_json(*paths: str, version: str = "", serial: str = "", verify: Callable[[Any], None] | None = None) -> Reader:
     """A reader for JSON: what `paths` name in every document, with the version and serial that it states."""
 
     def read(bodies: Bodies) -> UnverifiedEdition:

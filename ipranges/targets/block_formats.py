@@ -19,12 +19,7 @@ def render_caddy(label: str, networks: NetworkSet, *, snippet: str) -> str:
         "otherwise runs redirects and handle blocks before it (docs/origin-lockdown.md).",
     )
     cidrs = " ".join(networks.all_cidrs)
-    return (
-        f"{header}({snippet}) {{\n"
-        f"\t@{snippet}_refused not remote_ip {cidrs}\n"
-        f"\tabort @{snippet}_refused\n"
-        "}\n"
-    )
+    return f"{header}({snippet}) {{\n\t@{snippet}_refused not remote_ip {cidrs}\n\tabort @{snippet}_refused\n}}\n"
 
 
 def parse_caddy(text: str, *, snippet: str) -> NetworkSet:

@@ -109,9 +109,7 @@ def _hold(memory: SourceMemory, edition: Edition, objection: Objection, policy: 
         candidate = Candidate(edition, objection.reason, objection.figures, now)
     if _may_approve_itself(candidate, policy, now):
         memory = replace(memory, candidate=candidate)
-        message = (
-            f"{objection.figures}; accepted after {candidate.sightings} sightings, as `auto_approve` says"
-        )
+        message = f"{objection.figures}; accepted after {candidate.sightings} sightings, as `auto_approve` says"
         return Judged(accept(memory, edition, None, policy, now=now), SourceOutcome.CHANGED, message)
     kept = replace(_pass_time(memory, policy, now), candidate=candidate)
     command = f"ipranges approve {memory.name} {edition.sha256[:16]}"

@@ -231,4 +231,3 @@ def test_one_failing_source_holds_up_no_other(world: World) -> None:
     assert report.exit_code == ExitCode.STALE
     assert not world.list_path.exists()
     assert "10.1.0.0/16" in (world.directory / "list2").read_text()
-

@@ -130,7 +130,9 @@ def test_world_wide_entries_of_always_allow_are_refused() -> None:
     assert keys_of("always_allow: [0.0.0.0/1]\n" + with_source("{name: a, type: fastly}")) == [(1, "always_allow[0]")]
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "a: [\n", "a: &x [*x]\n", "just words\n", "a: !!python/object:os.x {}\n"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n", "a: [\n", "a: &x [*x]\n", "just words\n", "a: !!python/object:os.x {}\n"]
+)
 def test_what_is_no_map_of_keys_is_one_clear_mistake(text: str) -> None:
     assert mistakes_of(text)
 

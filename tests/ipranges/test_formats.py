@@ -187,5 +187,7 @@ def test_an_answer_of_haproxy_that_is_none_is_refused() -> None:
 
 def test_no_time_of_day_and_no_shell_is_anywhere() -> None:
     """No target is ever changed through a shell: a list of arguments cannot be cut by what stands in it."""
-    found = subprocess.run(["grep", "-rnE", r"shell=True|os\.system|eval\(", "ipranges"], capture_output=True, text=True)
+    found = subprocess.run(
+        ["grep", "-rnE", r"shell=True|os\.system|eval\(", "ipranges"], capture_output=True, text=True
+    )
     assert found.stdout == ""
