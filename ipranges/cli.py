@@ -12,7 +12,7 @@ import click
 
 from ipranges import __version__, enforcing, logs, operate
 from ipranges.config import Config, load_config
-from ipranges.errors import ExitCode, IprangesError
+from ipranges.errors import ExitCode, IprangesError, MalformedNetworkError
 from ipranges.metrics import write_metrics
 from ipranges.report.check import check as check_status
 from ipranges.report.diff import describe_diff, render_diff
@@ -48,7 +48,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """The console script: a known error is one sentence and its exit code, never a traceback."""
     try:
-        cli(standalone_mode=True)
+        cli(prog_name="ipranges", standalone_mode=True)
     except IprangesError as error:
         logs.tell_trouble(str(error), is_error=True)
         sys.exit(error.exit_code)
@@ -109,7 +109,10 @@ def status_command(config_path: Path, as_json: bool) -> None:
 def why_command(config_path: Path, as_json: bool, address: str) -> None:
     """Tell which source allows ADDRESS, since when, and in which targets it is live."""
     config = load_config(config_path)
-    explanation = explain_address(config, address, Runtime())
+    try:
+        explanation = explain_address(config, address, Runtime())
+    except MalformedNetworkError as error:
+        raise click.BadParameter(str(error)) from None
     _show(explanation, lambda: render_explanation(explanation, config), as_json)
 
 
@@ -210,9 +213,8 @@ def _finish(config: Config, report: RunReport, as_json: bool, quiet: bool) -> No
         logs.tell_trouble(f"metrics: {error}")
     if not quiet:
         _show(describe_run(report), lambda: render_run(report), as_json)
-    if quiet or not as_json:
-        for line in find_troubles(report):
-            logs.tell_trouble(line, is_error=report.exit_code >= ExitCode.STALE)
+    for line in find_troubles(report):
+        logs.tell_trouble(line, is_error=report.exit_code >= ExitCode.STALE)
     sys.exit(report.exit_code)
 
 

@@ -8,13 +8,14 @@ from ipranges.model import SourceOutcome, SourceResult, TargetOutcome, TargetRes
 from ipranges.sync import RunReport
 
 _QUIET_SOURCES = (SourceOutcome.FIRST, SourceOutcome.UNCHANGED, SourceOutcome.CHANGED, SourceOutcome.OLDER)
+_QUIET_TARGETS = (TargetOutcome.IN_SYNC, TargetOutcome.CHANGED)
 _CHANGED = (TargetOutcome.CHANGED, TargetOutcome.REPAIRED)
 
 
 def render_run(report: RunReport) -> str:
-    """A line for each source and target."""
-    lines = [f"{r.name}: {_words(r)}" for r in report.sources]
-    lines += [f"{r.name}: {_words(r)}" for r in report.targets]
+    """A line for each source and target; what `find_troubles` says of one is not said twice."""
+    lines = [f"{r.name}: {_words(r, r.outcome in _QUIET_SOURCES)}" for r in report.sources]
+    lines += [f"{r.name}: {_words(r, r.outcome in _QUIET_TARGETS)}" for r in report.targets]
     return "\n".join(lines) + "\n"
 
 
@@ -22,7 +23,7 @@ def find_troubles(report: RunReport) -> list[str]:
     """The lines that somebody has to see even in a quiet run; drift that was repaired is one."""
     troubles = [f"{r.name}: {r.message or r.outcome}" for r in report.sources if r.outcome not in _QUIET_SOURCES]
     for result in report.targets:
-        if result.outcome not in (TargetOutcome.IN_SYNC, TargetOutcome.CHANGED):
+        if result.outcome not in _QUIET_TARGETS:
             troubles.append(f"{result.name}: {result.message or result.outcome}")
     return troubles
 
@@ -56,11 +57,11 @@ def _describe(result: SourceResult | TargetResult) -> dict[str, Any]:
     }
 
 
-def _words(result: SourceResult | TargetResult) -> str:
+def _words(result: SourceResult | TargetResult, with_message: bool) -> str:
     parts = [str(result.outcome).replace("_", " ")]
     if result.outcome not in (TargetOutcome.IN_SYNC, SourceOutcome.UNCHANGED):
         added, removed = len(result.added.all_cidrs), len(result.removed.all_cidrs)
         parts += [f"{added} added"] if added else []
         parts += [f"{removed} removed"] if removed else []
     text = ", ".join(parts)
-    return f"{text}: {result.message}" if result.message else text
+    return f"{text}: {result.message}" if result.message and with_message else text

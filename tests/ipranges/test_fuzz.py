@@ -70,8 +70,7 @@ def test_a_list_that_was_bent_is_itself_or_refused(name: str) -> None:
         try:
             said = READERS[name](body)
             edition = verify_edition(said.tokens, limits, url="", fetched_at=0)
-        except RefusedError as error:
-            assert str(error)
+        except RefusedError:
             return
         assert edition.networks == parse_network_set(said.tokens)
         assert all(token.encode() in body for token in said.tokens)
@@ -83,7 +82,7 @@ def test_a_list_that_was_bent_is_itself_or_refused(name: str) -> None:
 def test_random_bytes_crash_no_parser(body: bytes) -> None:
     for reader in READERS.values():
         with pytest.raises(RefusedError):
-            parse_network_set(reader(body).tokens + ("?",))
+            parse_network_set((*reader(body).tokens, "?"))
     text = body.decode("latin-1")
     for parse in (
         PLAIN.parse,
@@ -93,8 +92,8 @@ def test_random_bytes_crash_no_parser(body: bytes) -> None:
     ):
         try:
             assert isinstance(parse(text), NetworkSet)
-        except RefusedError as error:
-            assert str(error)
+        except RefusedError:
+            continue
 
 
 @given(st.text(alphabet="{}[]:,&*!|>-#'\" \nabc019", max_size=80))
@@ -120,8 +119,7 @@ def test_a_ruleset_with_other_elements_reads_as_those_or_is_refused(chance: rand
     table = render_table(target, parse_network_set(["1.2.3.0/24", "9.0.0.0/8", "2400::/32"]))
     try:
         networks, _ = parse_table(_bend(table.encode(), chance).decode("utf-8", "replace"))
-    except IprangesError as error:
-        assert str(error)
+    except IprangesError:
         return
     assert networks.address_count("v4") < 2**32
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Address, collapse_addresses, ip_network
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -101,7 +102,7 @@ def test_what_is_retained_and_what_is_added_make_up_the_new_coverage(old: Networ
 
 @given(small_intervals())
 def test_the_minimal_form_is_disjoint_and_nothing_touches(pieces: tuple[tuple[int, int], ...]) -> None:
-    assert all(left[1] + 1 < right[0] for left, right in zip(pieces, pieces[1:], strict=False))
+    assert all(left[1] + 1 < right[0] for left, right in pairwise(pieces))
 
 
 def _halves(cidr: str) -> list[str]:

@@ -14,8 +14,17 @@ from ipranges.errors import ExitCode
 from ipranges.model import SourceOutcome, TargetOutcome
 from ipranges.networks import NetworkSet, parse_network_set
 from ipranges.operate import restore, uninstall
+from ipranges.sync import sync
 from ipranges.targets.nftables import parse_table
-from tests.ipranges.namespaces import entered, list_table, made_namespace, new_name, require_namespaces, run
+from tests.ipranges.namespaces import (
+    entered,
+    list_table,
+    made_namespace,
+    new_name,
+    require_namespaces,
+    require_programs,
+    run,
+)
 from tests.ipranges.world import API, CLOUDFLARE, World, message_of, outcome_of
 
 FIREWALL = {"type": "nftables", "table": "ipranges", "ports": [443], "sources": ["cloudflare"], "name": "firewall"}
@@ -95,8 +104,6 @@ def test_a_failure_inside_the_transaction_leaves_the_old_table(firewalled: World
     firewalled.settings["always_allow"] = ["192.0.2.10"]
     config = firewalled.config
     config.targets[0].__dict__["table"] = "ipranges; bad"
-    from ipranges.sync import sync
-
     report = sync(config, firewalled.runtime)
     assert report.exit_code in (ExitCode.APPLY_FAILED, ExitCode.PUT_BACK_FAILED)
     assert list_table() == before
@@ -119,6 +126,9 @@ def test_an_empty_family_refuses_everybody_of_it(firewalled: World) -> None:
     firewalled.sync()
     assert live() == parse_network_set(["10.9.0.0/16"])
     assert "ip6 saddr @v6 accept\n\t\tcounter" in list_table().replace("counter drop", "counter")
+
+
+TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
 
 
 class Site:
@@ -158,7 +168,7 @@ class Site:
         self._stack.callback(process.stdout.close)
         assert process.stdout.readline() == b"ready\n"
 
-    def connect(self, name: str, source: str, address: str, port: int, kind: int = socket.SOCK_STREAM) -> socket.socket:
+    def connect(self, name: str, source: str, address: str, port: int, kind: int = TCP) -> socket.socket:
         with entered(name):
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             made = socket.socket(family, kind)
@@ -171,7 +181,7 @@ class Site:
                 raise
             return made
 
-    def reaches(self, name: str, source: str, address: str, port: int, kind: int = socket.SOCK_STREAM) -> bool:
+    def reaches(self, name: str, source: str, address: str, port: int, kind: int = TCP) -> bool:
         try:
             with self.connect(name, source, address, port, kind) as made:
                 return echoes(made)
@@ -181,15 +191,18 @@ class Site:
 
 DOCKER = """
 table ip nat {
-  chain prerouting { type nat hook prerouting priority dstnat; ip daddr 10.7.0.1 tcp dport 443 dnat to 172.30.0.2:8443; }
+  chain prerouting {
+    type nat hook prerouting priority dstnat; ip daddr 10.7.0.1 tcp dport 443 dnat to 172.30.0.2:8443;
+  }
 }
 """
 ECHO = """
 import socket, sys, threading
 address, port, kind = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 family = socket.AF_INET6 if ":" in address else socket.AF_INET
-server = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+server = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else UDP)
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.setsockopt(*((socket.IPPROTO_IPV6, 78) if ":" in address else (socket.IPPROTO_IP, 15)), 1)
 server.bind((address, port))
 if kind == "tcp": server.listen()
 print("ready", flush=True)
@@ -244,8 +257,8 @@ def test_case_23_only_the_edge_reaches_published_and_own_ports(site: Site, world
         assert not site.reaches(site.outside, OUTSIDER, "10.7.0.1", 443)
         assert site.reaches(site.box, "172.30.0.2", "10.7.0.2", 443), "containers reach the outside"
         assert not site.reaches(site.outside, "fd07::2", "fd07::1", 443), "an empty IPv6 list refuses"
-        assert not site.reaches(site.outside, OUTSIDER, "10.7.0.1", 443, socket.SOCK_DGRAM)
-        assert site.reaches(site.outside, EDGE, "10.7.0.1", 443, socket.SOCK_DGRAM)
+        assert not site.reaches(site.outside, OUTSIDER, "10.7.0.1", 443, UDP)
+        assert site.reaches(site.outside, EDGE, "10.7.0.1", 443, UDP)
         assert site.reaches(site.outside, OUTSIDER, "10.7.0.1", 22), "no other port is touched"
 
 
@@ -264,8 +277,6 @@ def test_case_23_a_connection_that_stands_survives_a_removal_and_a_new_one_does_
 
 
 def test_with_flush_connections_a_removal_ends_what_stands(site: Site, world: World) -> None:
-    from tests.ipranges.namespaces import require_programs
-
     require_programs("conntrack")
     site.listen(site.box, "172.30.0.2", 8443)
     with managed(site, world, f"{EDGE}/32", f"{OUTSIDER}/32"):
