@@ -18,7 +18,7 @@ test: ## every test, set-up included; ARGS="-k login" chooses
 
 check: ## format, lint, types and imports, without changing anything
 	@.ci/setup test
-	@failed=; for tool in "ruff format --check ." "ruff check ." mypy "lint-imports --no-logo"; do \
+	@failed=; for tool in "ruff format --check --output-format concise ." "ruff check --output-format concise ." mypy "lint-imports --no-logo"; do \
 		echo "-- $$tool"; .venv/bin/$$tool || failed="$$failed, $$tool"; \
 	done; if [ "$$failed" ]; then echo "make check failed:$${failed#,}" >&2; exit 1; fi
 

@@ -9,6 +9,7 @@ declare -A PACKAGE_OF=(
     [wrk]=wrk
     [gcc]='gcc libc6-dev'
 )
+SERVICES=$LOGS/services-to-disable
 POLICY=/usr/sbin/policy-rc.d
 POLICY_MARK="# written by authd's set-up, which removes it again"
 
@@ -27,18 +28,24 @@ install_debian_packages() {
         esac
     done
     find_python >/dev/null || missing+=(python3-venv python3-dev)
-    remember_services "${services[@]}"
-    if [ ${#missing[@]} -gt 0 ]; then fetch_packages "${missing[@]}"; fi
+    if [ ${#missing[@]} -gt 0 ]; then
+        require_root "${missing[@]}"
+        remember_services "${services[@]}"
+        fetch_packages "${missing[@]}"
+    fi
     disable_remembered_services
 }
 
-fetch_packages() {
+require_root() {
     command -v apt-get >/dev/null || die "set-up: this machine has no apt-get. Install by hand what these Debian packages hold: $*"
-    if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
-        [ -t 0 ] && command -v sudo >/dev/null ||
-            die "set-up: these Debian packages are missing, and installing them needs root:" "    apt-get install $*"
-        sudo true
+    if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then return; fi
+    if ! { [ -t 0 ] && command -v sudo >/dev/null; }; then
+        die "set-up: these Debian packages are missing, and installing them needs root:" "    apt-get install $*"
     fi
+    sudo true
+}
+
+fetch_packages() {
     forbid_service_starts
     step apt-update "list of Debian's packages" as_root apt-get update
     step apt-install "Debian packages: $*" as_root env DEBIAN_FRONTEND=noninteractive \
@@ -50,7 +57,7 @@ fetch_packages() {
 # way to say no; a machine that has one already (containers do) keeps it.
 forbid_service_starts() {
     if [ -e $POLICY ] && ! grep -qF "$POLICY_MARK" $POLICY; then return; fi
-    trap allow_service_starts EXIT
+    trap 'allow_service_starts; forget_absent_services' EXIT
     printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" | as_root tee $POLICY >/dev/null
     as_root chmod 755 $POLICY
 }
@@ -64,18 +71,27 @@ allow_service_starts() {
 # one knowing that the service is not the machine's own.
 remember_services() {
     if [ $# -eq 0 ]; then return; fi
-    mkdir -p $LOGS
-    printf '%s\n' "$@" >>$LOGS/services-to-disable
+    mkdir -p "$LOGS"
+    printf '%s\n' "$@" >>"$SERVICES"
+}
+
+# An installation that failed leaves nothing of ours; what its owner installs later is theirs.
+forget_absent_services() {
+    local service
+    if ! [ -f "$SERVICES" ]; then return; fi
+    while read -r service; do
+        if command -v "$service" >/dev/null; then echo "$service"; fi
+    done <"$SERVICES" >"$SERVICES.kept"
+    mv "$SERVICES.kept" "$SERVICES"
 }
 
 disable_remembered_services() {
     local service
-    if ! [ -f $LOGS/services-to-disable ]; then return; fi
-    for service in $(sort -u $LOGS/services-to-disable); do
-        command -v "$service" >/dev/null || continue
+    if ! [ -f "$SERVICES" ]; then return; fi
+    while read -r service; do
         if [ -d /run/systemd/system ]; then as_root systemctl --quiet stop "$service"; fi
-        as_root update-rc.d "$service" disable >>$LOGS/services.log 2>&1
-        echo "set-up: the service $service, which came with the package, is disabled"
-    done
-    rm $LOGS/services-to-disable
+        step "disable-$service" "service $service, which came with the package, disabled" \
+            as_root update-rc.d "$service" disable
+    done < <(sort -u "$SERVICES")
+    rm "$SERVICES"
 }

@@ -5,6 +5,12 @@
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 LOGS=.cache/setup
 
+# Nobody's home directory is written to, unless its owner has said so.
+export PIP_CACHE_DIR=${PIP_CACHE_DIR:-$PWD/.cache/pip}
+export UV_CACHE_DIR=${UV_CACHE_DIR:-$PWD/.cache/uv}
+export npm_config_cache=${npm_config_cache:-$PWD/.cache/npm}
+export NODE_DISABLE_COMPILE_CACHE=1
+
 die() {
     printf '%s\n' "$@" >&2
     exit 1

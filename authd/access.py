@@ -111,6 +111,8 @@ class Access:
             return Verdict(Decision(Outcome.DENY, Reason.CONFLICTING_SESSIONS, application.id), application)
         if credential.session is None:
             return Verdict(_with_reason(anonymous, credential.reason), application)
+        if credential.session.identity.provider_id not in application.allowed_idps:
+            return Verdict(_with_reason(anonymous, Reason.PROVIDER_NOT_ALLOWED), application)
         decision = decide(application, Facts(request.client_ip, credential.session.identity))
         until = self._cacheable_until(index, request, credential) if decision.outcome is Outcome.ALLOW else 0
         return Verdict(decision, application, credential.session, credential.token, until)
@@ -227,14 +229,15 @@ def _with_reason(anonymous: Decision, reason: Reason) -> Decision:
 
 def _unverified_tokens(request: CheckRequest, application: Application) -> tuple[list[str], bool]:
     """The tokens that the visitor brought, and whether they are exactly what stands in nginx' cache key."""
-    name = application.cookie_name.lower()
-    header = request.cookie_header
-    if request.nginx_session and header.lower().count(name) == 1:
-        values, is_keyed = [request.nginx_session], True
+    name, header, keyed = application.cookie_name, request.cookie_header, request.nginx_session
+    is_single = bool(keyed) and header.lower().count(name.lower()) == 1
+    if is_single and f"{name}={keyed}" in header:
+        values, is_keyed = [keyed], True
     else:
-        # nginx sees no such cookie or another one than we do (a tab before its name, a second one, another case):
-        # usable, but an answer that rests on it must never be given to somebody who merely has the same key.
-        values, is_keyed = find_cookies_ignoring_case(header, application.cookie_name), False
+        # nginx sees no such cookie or another one than we do (a tab before its name, a second one, the host's where the
+        # path's counts): usable, but an answer that rests on it must never be given to somebody who has the same key.
+        values = find_cookies_ignoring_case(header, name)
+        is_keyed = is_single and values == [keyed]
     if request.access_token:
         values, is_keyed = list(dict.fromkeys([*values, request.access_token])), is_keyed or not values
     if not values:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from authd.cookies import cookie_names, find_cookie, render_cookie, render_expired_cookie
+from authd.cookies import find_cookie, find_cookies_by_prefix, render_cookie, render_expired_cookie
 from authd.errors import SealError
 from authd.sealing import Sealer
 
@@ -33,36 +33,42 @@ _META, _ATTEMPT, _PATH = "meta", "attempt", "path"
 _CHUNK = 3600
 # All attempts of a browser together, so that its Cookie header stays within nginx' and gunicorn's limits.
 MAX_ATTEMPTS_BYTES = 14_000
-_APP_SESSION = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,3})\.(\d{1,12})\Z")
+MAX_STATE_PATH_BYTES = 5_000
+_APP_SESSION = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,3})\.(\d{1,12})\.([0-9a-f]{8}|)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AppSession:
-    """A browser on an application's host. `round` hand-overs in a row ended at `round_at` (Unix seconds)."""
+    """A browser on an application's host. `round` hand-overs in a row ended at `round_at` (Unix seconds).
+
+    They count for one application, named by eight digits of its AUD: a host may have many, each with its own login.
+    """
 
     name: str
     round: int = 0
     round_at: int = 0
+    application_tag: str = ""
 
     @property
     def hash(self) -> str:
         """What others may know of the name: its SHA-256, 64 hex digits."""
         return hashlib.sha256(self.name.encode()).hexdigest()
 
-    def rounds(self, now: float) -> int:
-        """How many hand-overs in a row have just happened."""
-        return self.round if 0 <= now - self.round_at <= ROUND_SECONDS else 0
+    def rounds(self, aud: str, now: float) -> int:
+        """How many hand-overs in a row to this application have just happened."""
+        is_recent = 0 <= now - self.round_at <= ROUND_SECONDS
+        return self.round if is_recent and self.application_tag == aud[:8] else 0
 
     def render(self, now: float) -> str:
         """The Set-Cookie value."""
-        value = f"{self.name}.{self.round}.{self.round_at}"
+        value = f"{self.name}.{self.round}.{self.round_at}.{self.application_tag}"
         return render_cookie(APP_SESSION_COOKIE, value, max_age_seconds=APP_SESSION_SECONDS, now=now)
 
 
 def find_app_session(cookie_header: str) -> AppSession | None:
     """The browser's name on this host, or None if it brought none (or nonsense)."""
     match = _APP_SESSION.match(find_cookie(cookie_header, APP_SESSION_COOKIE) or "")
-    return AppSession(match[1], int(match[2]), int(match[3])) if match else None
+    return AppSession(match[1], int(match[2]), int(match[3]), match[4]) if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +123,12 @@ class Attempts:
         return Meta(**document) if document else None
 
     def render_path(self, return_path: str, host: str) -> str:
-        """The sealed `state` that goes with a one-time code: where to start again when the code was spent before."""
-        return self._sealer.seal_text(_PATH, host, return_path.encode())
+        """The sealed `state` that goes with a one-time code: where to start again when the code was spent before.
+
+        A path that would swell it beyond what nginx takes as a request line (8 kB by default) is left to the code.
+        """
+        kept = return_path if len(return_path) <= MAX_STATE_PATH_BYTES else "/"
+        return self._sealer.seal_text(_PATH, host, kept.encode())
 
     def find_path(self, unverified_text: str, host: str) -> str | None:
         """What `render_path` sealed for this host. It grants nothing and does not age."""
@@ -144,8 +154,9 @@ class Attempts:
         Not checked: that `state` itself is the attempt's; the caller compares, in constant time.
         """
         id_ = unverified_state.partition(".")[0]
-        names = cookie_names(cookie_header, f"{_ATTEMPT_PREFIX}{id_}_") if id_ else []
-        sealed = "".join(find_cookie(cookie_header, f"{_ATTEMPT_PREFIX}{id_}_{n}") or "" for n in range(len(names)))
+        prefix = f"{_ATTEMPT_PREFIX}{id_}_"
+        chunks = find_cookies_by_prefix(cookie_header, prefix) if id_ else {}
+        sealed = "".join(chunks.get(f"{prefix}{n}", "") for n in range(len(chunks)))
         document = self._open(_ATTEMPT, id_, sealed)
         return Attempt(**document) if document else None
 
@@ -159,14 +170,15 @@ class Attempts:
 
 def forget_attempt(attempt_id: str, cookie_header: str) -> list[str]:
     """The Set-Cookie values that remove an attempt, once it is over."""
-    return [render_expired_cookie(name) for name in cookie_names(cookie_header, f"{_ATTEMPT_PREFIX}{attempt_id}_")]
+    chunks = find_cookies_by_prefix(cookie_header, f"{_ATTEMPT_PREFIX}{attempt_id}_")
+    return [render_expired_cookie(name) for name in chunks]
 
 
 def _drop_oldest(cookie_header: str, budget_bytes: int) -> list[str]:
     """Ids begin with the time, so that names sort by age. The youngest attempts within the budget stay."""
     dropped: list[str] = []
-    for name in sorted(cookie_names(cookie_header, _ATTEMPT_PREFIX), reverse=True):
-        budget_bytes -= len(name) + len(find_cookie(cookie_header, name) or "")
+    for name, value in sorted(find_cookies_by_prefix(cookie_header, _ATTEMPT_PREFIX).items(), reverse=True):
+        budget_bytes -= len(name) + len(value)
         if budget_bytes < 0:
             dropped.append(render_expired_cookie(name))
     return dropped

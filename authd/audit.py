@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ REFUSALS_PER_SECOND = 50
 _REMEMBERED_SESSIONS = 10_000
 # A value from outside is cut at this length: a log line is no place for a 2 MB header.
 _MAX_VALUE = 300
+_MAX_CAUSES = 5
 
 
 class _JsonLines(logging.Formatter):
@@ -38,9 +40,21 @@ class _JsonLines(logging.Formatter):
             "event": event,
             **fields,
         }
-        if record.exc_info and record.exc_info[0]:
-            line["traceback"] = self.formatException(record.exc_info)
+        if record.exc_info and record.exc_info[1]:
+            line["traceback"] = render_trace(record.exc_info[1])
         return json.dumps({name: _bounded(value) for name, value in line.items()}, ensure_ascii=True, default=str)
+
+
+def render_trace(error: BaseException | None) -> str:
+    """Where an error and its causes arose, the last one first: types, files and lines, but no words.
+
+    The text of an error is left out: a library's may quote the token or the cookie that it stumbled over.
+    """
+    parts: list[str] = []
+    while error is not None and len(parts) < _MAX_CAUSES:
+        parts.append(type(error).__name__ + "\n" + "".join(traceback.format_tb(error.__traceback__)))
+        error = error.__cause__ or error.__context__
+    return "caused by ".join(parts)
 
 
 def _bounded(value: Any) -> Any:

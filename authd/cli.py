@@ -56,9 +56,12 @@ def serve(config_path: Path) -> None:
     SIGHUP loads a new configuration: a good one is in force within two seconds, a bad one is logged and changes
     nothing.
     """
-    from authd.serve import serve as run
+    from authd.metrics_files import shared_metrics
 
-    run(config_path)
+    with shared_metrics():
+        from authd.serve import serve as run
+
+        run(config_path)
 
 
 @main.command("check-config")

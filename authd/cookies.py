@@ -15,8 +15,12 @@ MAX_VALUES = 4
 
 
 def _pairs(header: str) -> Iterator[tuple[str, str]]:
-    """Name and raw value of each cookie. Space and tab around them are dropped (nginx splits at ";" and "," alike)."""
-    for part in header.replace(",", ";").split(";"):
+    """Name and raw value of each cookie. Space and tab around them are dropped.
+
+    Parted at ";" alone, though nginx parts at "," too: a host beside ours may set `x=1,__Host-authd_team=...` for their
+    common parent, and a `__Host-` name must not be smuggled in within the value of another cookie.
+    """
+    for part in header.split(";"):
         name, separator, value = part.partition("=")
         if separator:
             yield name.strip(" \t"), value.strip(" \t")
@@ -40,9 +44,16 @@ def find_cookies_ignoring_case(header: str, name: str) -> list[str]:
     return list(values)[:MAX_VALUES]
 
 
-def cookie_names(header: str, prefix: str) -> list[str]:
-    """The names that begin with `prefix`, in their order, once each."""
-    return list(dict.fromkeys(name for name, _ in _pairs(header) if name.startswith(prefix)))
+def find_cookies_by_prefix(header: str, prefix: str) -> dict[str, str]:
+    """Every cookie whose name begins with `prefix`, in their order; one that is there twice has the value "".
+
+    Reads the header once, however many there are: a look-up for each would let one request take half a second.
+    """
+    values: dict[str, str] = {}
+    for name, value in _pairs(header):
+        if name.startswith(prefix):
+            values[name] = "" if name in values else value
+    return values
 
 
 def render_cookie(name: str, value: str, *, max_age_seconds: int, now: float) -> str:

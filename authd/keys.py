@@ -172,7 +172,10 @@ def parse_keyring(document: bytes) -> Keyring:
 
 def _parse_keys(entries: Iterable[dict[str, Any]]) -> Iterable[SigningKey]:
     for entry in entries:
-        private_key = load_pem_private_key(entry["private_key"].encode(), password=None)
+        # Not proved prime again: the row is sealed, so it is what we wrote, and a worker that starts is waited for.
+        private_key = load_pem_private_key(
+            entry["private_key"].encode(), password=None, unsafe_skip_rsa_key_validation=True
+        )
         if not isinstance(private_key, RSAPrivateKey):
             raise TypeError("not an RSA key")
         yield SigningKey(

@@ -54,10 +54,11 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Send the browser on, with these cookies."""
+    """Send the browser on, with these cookies. `session` is the one that is handed over, if any."""
 
     location: str
     cookies: tuple[str, ...] = ()
+    session: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Login:
             host=host,
             return_path_hash=hash_path(return_path),
             app_session_hash=app_session.hash,
-            round=app_session.rounds(now),
+            round=app_session.rounds(application.aud, now),
             prompt=prompt,
             expires_at=int(now) + META_SECONDS,
         )
@@ -164,10 +165,11 @@ class Login:
         base = f"{self._team_url()}/login/{host}?kid={application.aud}"
         return f"{base}&redirect_url={encode_parameter(return_path)}"
 
-    def is_looping(self, cookie_header: str) -> bool:
-        """True if this browser was handed over MAX_ROUNDS times in a row and still comes without a session."""
+    def is_looping(self, application: Application, cookie_header: str) -> bool:
+        """True if this browser was handed over to the application MAX_ROUNDS times in a row and still comes without a
+        session."""
         app_session = find_app_session(cookie_header)
-        return app_session is not None and app_session.rounds(self._clock()) >= MAX_ROUNDS
+        return app_session is not None and app_session.rounds(application.aud, self._clock()) >= MAX_ROUNDS
 
     async def redeem(self, unverified_query: str, host: str, client: Client) -> Redirect:
         """Turn a one-time code into the application's token. Raises LoginError; StoreError if the store does not
@@ -201,7 +203,7 @@ class Login:
         if application is None or session is None:
             raise _start_again("session_ended", "The session of this login has ended meanwhile.", return_url)
         decision = decide(application, replace(client.facts, identity=session.identity))
-        if decision.outcome is not Outcome.ALLOW:
+        if decision.outcome is not Outcome.ALLOW or session.identity.provider_id not in application.allowed_idps:
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
         now = self._clock()
@@ -210,7 +212,9 @@ class Login:
             session, audience=application.aud, expires_at=expires_at, policy_id=decision.policy_id
         )
         cookie = render_cookie(application.cookie_name, token, max_age_seconds=expires_at - int(now), now=now)
-        counted = AppSession(app_session.name, round=code.round + 1, round_at=int(now))
+        counted = AppSession(
+            app_session.name, round=code.round + 1, round_at=int(now), application_tag=application.aud[:8]
+        )
         return Redirect(return_url, (cookie, counted.render(now)))
 
     # --- team host --------------------------------------------------------------------------------------------------
@@ -218,13 +222,13 @@ class Login:
     async def start(self, unverified_host: str, unverified_query: str, client: Client) -> Redirect | Choose | Denied:
         """Begin, or end at once for somebody who is logged in. Raises LoginError, ProviderError, StoreError."""
         query = parse_query(unverified_query)
-        application = self._policies().index.find_by_aud(find_single(query, "kid") or "")
+        application = self.find_application(unverified_query, unverified_host)
         return_path = find_return_path(find_single(query, "redirect_url") or "/")
         if return_path is None:
             raise LoginError(
                 "redirect_invalid", 400, "The address to return to is not a path on the application's host."
             )
-        if application is None or not self._policies().index.serves_host(application, unverified_host):
+        if application is None:
             raise LoginError("application_unknown", 400, "This login link names no application that is known here.")
         host = unverified_host
         meta = self._attempts.find_meta(find_single(query, "meta") or "", host)
@@ -236,6 +240,12 @@ class Login:
             if session and session.identity.provider_id in application.allowed_idps:
                 return await self._hand_over(application, return_path, session, meta, client, ())
         return await self._ask_provider(application, return_path, meta, find_single(query, "idp"), client)
+
+    def find_application(self, unverified_query: str, unverified_host: str) -> Application | None:
+        """The application that a login address names, if it is one of that host."""
+        index = self._policies().index
+        application = index.find_by_aud(find_single(parse_query(unverified_query), "kid") or "")
+        return application if application and index.serves_host(application, unverified_host) else None
 
     async def _ask_provider(
         self, application: Application, return_path: str, meta: Meta, wanted: str | None, client: Client
@@ -277,10 +287,9 @@ class Login:
         """The identity provider's answer. Raises LoginError, ProviderError, StoreError."""
         attempt = self.find_attempt(unverified_query, client)
         if attempt is None:
-            raise LoginError(
-                "state_invalid", 400, "This login was not begun in this browser, was used before, or is too old."
-            )
-        return_url = self._origin(attempt.host) + attempt.return_path
+            sentence = "This login was not begun in this browser, was used before, or is too old."
+            raise _start_again("state_invalid", sentence, f"https://{self._policies().config.team_domain}/")
+        return_url = self.return_url(attempt)
         provider = self._policies().providers.get(attempt.provider_id)
         application = self._policies().index.find_by_id(attempt.application_id)
         if provider is None or application is None:
@@ -361,7 +370,13 @@ class Login:
         await self._records.add_code(code_id, code, now=int(self._clock()))
         prefix = self._policies().config.path_prefix
         state = self._attempts.render_path(return_path, began.host)
-        return Redirect(f"{self._origin(began.host)}{prefix}/authorized?nonce={code_id}&state={state}", cookies)
+        return Redirect(
+            f"{self._origin(began.host)}{prefix}/authorized?nonce={code_id}&state={state}", cookies, session
+        )
+
+    def return_url(self, attempt: Attempt) -> str:
+        """The page that an attempt is to end on; going there starts again."""
+        return self._origin(attempt.host) + attempt.return_path
 
     # --- addresses --------------------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     TOKEN_NOT_YET_VALID = "token_not_yet_valid"
     SESSION_UNKNOWN = "session_unknown"
     SESSION_ENDED = "session_ended"
+    PROVIDER_NOT_ALLOWED = "provider_not_allowed"
     # refused (403)
     POLICY_DENY = "policy_deny"
     NO_POLICY_MATCHED = "no_policy_matched"

@@ -2,41 +2,45 @@
 
 A reload (SIGHUP) validates the new file in the master and hands it to the workers as they run; gunicorn's own HUP
 would start new workers on a file that nobody has looked at, and halt with a bad one. And a worker that is started
-later gets the last good configuration, not whatever lies on disk by then.
+later gets the last good configuration (`config_slot`), not whatever lies on disk by then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import grp
-import hashlib
 import os
-import shutil
 import signal
-import struct
 import sys
-import tempfile
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from prometheus_client.multiprocess import mark_process_dead
 
 from authd import __version__
-from authd.app import App, Worker, create_app, load_listener_secret
+from authd.app import App, create_app, load_listener_secret
 from authd.audit import configure_logging, log_event
-from authd.config import Config, load_config, parse_config
-from authd.errors import ConfigError
+from authd.config import Config, load_config
+from authd.config_slot import ConfigSlot, LoadedConfig
+from authd.errors import ConfigError, ConfigMistake, SecretError, StoreUnavailableError
+from authd.metrics import Metrics
+from authd.providers import load_client_secret
+from authd.resources.pages import Pages
 from authd.sealing import Sealer, load_sealer
 from authd.state import open_store
 from authd.state.records import Records
+from authd.worker import Worker
 
 # nginx sends a 4 kB query as a 12 kB parameter, and attempts of several tabs in one Cookie header
 # (reference/nginx-contract.md 6.6).
 MAX_LINE_BYTES = 32_768
-_HEADER = struct.Struct("<QQ32s")
+_START_PATIENCE_SECONDS = 5
 # What a reload cannot change: the listener, the store, and what tokens and nginx' files rest on.
 _FIXED_AT_START = (
     "listen",
@@ -53,45 +57,6 @@ _FIXED_AT_START = (
 )
 
 
-class ConfigSlot:
-    """The last good configuration, in memory that master and workers share: a text with a number that grows.
-
-    Written by the master only. A reader that looks while it is written sees a checksum that does not fit, and looks
-    again later.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._descriptor = os.memfd_create("authd-config")
-        self._generation = 0
-        self._read_generation = 0
-        self.write(text)
-
-    def write(self, text: str) -> None:
-        """Put a new text into the slot."""
-        content = text.encode()
-        self._generation += 1
-        os.pwrite(self._descriptor, content, _HEADER.size)
-        header = _HEADER.pack(self._generation, len(content), hashlib.sha256(content).digest())
-        os.pwrite(self._descriptor, header, 0)
-
-    def read(self) -> str:
-        """The text that stands there. Call it once at start, then `find_new`."""
-        while (found := self.find_new()) is None:
-            pass
-        return found
-
-    def find_new(self) -> str | None:
-        """The text if it was written since this process last read it."""
-        generation, length, digest = _HEADER.unpack(os.pread(self._descriptor, _HEADER.size, 0))
-        if generation == self._read_generation:
-            return None
-        content = os.pread(self._descriptor, length, _HEADER.size)
-        if hashlib.sha256(content).digest() != digest:
-            return None
-        self._read_generation = generation
-        return content.decode()
-
-
 class _Arbiter(Arbiter):  # type: ignore[misc]
     """gunicorn's master with our own idea of a reload."""
 
@@ -106,9 +71,13 @@ class Server(BaseApplication):  # type: ignore[misc]
     def __init__(self, config_path: Path, config: Config) -> None:
         self._path = config_path
         self._config = config
-        self._slot = ConfigSlot(config_path.read_text("utf-8"))
+        self._slot = ConfigSlot(_with_secrets(config))
+        self._client_secrets: Mapping[str, str | None] = {}
         self._sealer = load_sealer(config.secret_file)
         self._listener_secret = load_listener_secret(config.listen_secret_file)
+        self._metrics = Metrics()
+        # Before there are workers, so that one that takes a dead one's place has them at once.
+        self._pages = Pages(config.path_prefix)
         super().__init__()
 
     def load_config(self) -> None:
@@ -144,14 +113,16 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> App:
         """Called in each worker: make its parts from the last good configuration."""
-        config = self._parse(self._slot.read())
+        loaded = self._slot.read()
+        self._client_secrets = loaded.client_secrets
         worker = Worker(
-            config,
-            store=open_store(config.state),
+            loaded.config,
+            store=open_store(loaded.config.state),
             sealer=self._sealer,
             new_config=self._find_new_config,
+            find_client_secret=lambda provider: self._client_secrets[provider.id],
         )
-        return create_app(worker, listener_secret=self._listener_secret)
+        return create_app(worker, listener_secret=self._listener_secret, pages=self._pages)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -160,30 +131,41 @@ class Server(BaseApplication):  # type: ignore[misc]
     def reload_config(self) -> None:
         """See `_Arbiter.handle_hup`."""
         try:
-            text = self._path.read_text("utf-8")
-            config = self._parse(text)
-        except (OSError, UnicodeDecodeError) as error:
-            return log_event("config.refused", level="error", message=f"{self._path}: {error}")
+            config = load_config(self._path)
+            loaded = _with_secrets(config)
+        except SecretError as error:
+            return self._refuse_config(message=f"{self._path}: {error}")
         except ConfigError as error:
-            mistakes = [str(mistake) for mistake in error.mistakes]
-            return log_event("config.refused", level="error", source=str(self._path), mistakes=mistakes)
-        for name in _needs_restart(self._config, config):
+            return self._refuse_config(source=str(self._path), mistakes=[str(mistake) for mistake in error.mistakes])
+        fixed = _needs_restart(self._config, config)
+        for name in fixed:
             log_event("config.needs_restart", level="warning", key=name)
-        self._slot.write(text)
+        # Until then the running values stand: another team_domain, say, would mean other keys, and log everybody out.
+        kept = config.model_copy(update={name: getattr(self._config, name) for name in fixed})
+        self._slot.write(replace(loaded, config=kept))
+        self._metrics.set_reload_successful(True)
         return log_event("config.accepted", source=str(self._path), applications=len(config.applications))
 
-    def _find_new_config(self) -> Config | None:
-        text = self._slot.find_new()
-        return None if text is None else self._parse(text)
+    def _refuse_config(self, **fields: Any) -> None:
+        self._metrics.set_reload_successful(False)
+        log_event("config.refused", level="error", **fields)
 
-    def _parse(self, text: str) -> Config:
-        return parse_config(text, source=str(self._path), base_dir=self._path.parent)
+    def _find_new_config(self) -> Config | None:
+        loaded = self._slot.find_new()
+        if loaded is None:
+            return None
+        self._client_secrets = loaded.client_secrets
+        return loaded.config
 
     def _when_ready(self, arbiter: Arbiter) -> None:
         """Give the socket to nginx' group. Until then nobody but our own user can use it."""
         if self._config.listen.startswith("unix:") and self._config.socket_group:
             os.chown(self._config.listen.removeprefix("unix:"), -1, grp.getgrnam(self._config.socket_group).gr_gid)
         log_event("server.ready", listen=self._config.listen, version=__version__, workers=self.cfg.workers)
+
+
+def _with_secrets(config: Config) -> LoadedConfig:
+    return LoadedConfig(config, {each.id: load_client_secret(each) for each in config.identity_providers})
 
 
 def _needs_restart(running: Config, wanted: Config) -> list[str]:
@@ -195,32 +177,40 @@ def _worker_count(workers: int | str) -> int:
 
 
 def _forget_metrics(arbiter: Arbiter, worker: Any) -> None:
-    from prometheus_client.multiprocess import mark_process_dead
-
     mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def serve(config_path: Path) -> None:
-    """Run until told to stop. Raises ConfigError, SecretError or StoreError before anything listens."""
+    """Run until told to stop. Raises ConfigError, SecretError or StoreError before anything listens.
+
+    Within `metrics_files.shared_metrics`, so that every worker's metrics count.
+    """
     config = load_config(config_path)
     configure_logging()
+    _check_group(config_path, config.socket_group)
     _prepare_state(config, load_sealer(config.secret_file))
-    with tempfile.TemporaryDirectory(prefix="authd-metrics-") as directory:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-        signal.signal(signal.SIGTERM, _exit)
-        try:
-            Server(config_path, config).run()
-        finally:
-            # Only the master cleans up: a worker leaves by os._exit in gunicorn's hands, or inherits this frame.
-            shutil.rmtree(directory, ignore_errors=True)
+    signal.signal(signal.SIGTERM, _exit)
+    Server(config_path, config).run()
 
 
 def _exit(number: int, frame: FrameType | None) -> None:
     sys.exit(0)
 
 
+def _check_group(config_path: Path, name: str | None) -> None:
+    try:
+        if name:
+            grp.getgrnam(name)
+    except KeyError:
+        mistake = ConfigMistake(0, "socket_group", "is no group of this machine", name or "")
+        raise ConfigError(str(config_path), (mistake,)) from None
+
+
 def _prepare_state(config: Config, sealer: Sealer) -> None:
-    """Open the store and the keys once, so that a mistake is told at start and in one sentence."""
+    """Open the store and the keys once, so that a mistake is told at start and in one sentence.
+
+    A machine that has just booted is busy with other things: a store that does not answer in time is asked again.
+    """
 
     async def prepare() -> None:
         store = open_store(config.state)
@@ -230,7 +220,14 @@ def _prepare_state(config: Config, sealer: Sealer) -> None:
         finally:
             await store.close()
 
-    asyncio.run(prepare())
+    deadline = time.monotonic() + _START_PATIENCE_SECONDS
+    while True:
+        try:
+            return asyncio.run(prepare())
+        except StoreUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def _ignore(kind: str) -> None:

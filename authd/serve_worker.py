@@ -1,8 +1,8 @@
 """gunicorn's ASGI worker, with an end that does not wait for nobody.
 
-gunicorn waits until every connection is closed, up to `graceful_timeout`. nginx keeps its connections open for the next
-request, so each stop took those 10 s, in which nobody could log in. Here a worker that was told to stop ends as soon as no
-request is under way.
+gunicorn waits until every connection is closed, up to `graceful_timeout`. nginx keeps its connections open for the
+next request, so each stop took those 10 s, in which nobody could log in. Here a worker that was told to stop ends as
+soon as no request is under way.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ class RequestCounter:
 
 class PromptWorker(ASGIWorker):  # type: ignore[misc]
     """See the module."""
+
+    asgi: Any
 
     def load_wsgi(self) -> None:
         """Load the application and count its requests."""

@@ -22,6 +22,8 @@ _HARMLESS_ESCAPE = re.compile(r"%(?!0|1|2[35EeFf]|3[BbFf]|5[Cc]|7[Ff])[0-9A-Fa-f
 _PRINTABLE = re.compile(r"/[\x21-\x7e]*\Z")
 
 MAX_RETURN_PATH_BYTES = 8000
+# RFC 1035's 253 and a final dot.
+MAX_HOST_CHARACTERS = 254
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,18 @@ def find_original_url(unverified_text: str) -> OriginalUrl | None:
     return OriginalUrl(scheme, normal_host, port, raw_path, raw_query)
 
 
-@lru_cache(maxsize=4096)
 def find_host(unverified_text: str) -> str | None:
     """The host name in ASCII lower case without a trailing dot; None if it is none (addresses in brackets are none)."""
-    host = unverified_text.lower().removesuffix(".")
-    return host if host.isascii() and _HOST.match(host) else None
+    # First of all what nobody can have: a Kelvin sign lowers to "k", and long texts would fill the memory of the cache.
+    if not unverified_text.isascii() or len(unverified_text) > MAX_HOST_CHARACTERS:
+        return None
+    return _find_host(unverified_text)
+
+
+@lru_cache(maxsize=4096)
+def _find_host(text: str) -> str | None:
+    host = text.lower().removesuffix(".")
+    return host if _HOST.match(host) else None
 
 
 def is_ambiguous_path(raw_path: str) -> bool:

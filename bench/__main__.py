@@ -70,7 +70,9 @@ def _cases(uncached: Installation, cached: Installation) -> list[Case]:
         Case("unprotected", "no protection", lambda s: run_wrk(uncached.plain_port, host=HOST, seconds=s)),
         Case("floor", "auth_request, nginx says 204", lambda s: run_wrk(uncached.floor_port, host=HOST, seconds=s)),
         Case("hot", "hot page, decision cached", lambda s: run_wrk(cached.port, host=HOST, seconds=s, cookie=hot)),
-        Case("uncached", "authd asked each time", lambda s: run_wrk(uncached.port, host=HOST, seconds=s, cookie=cookie)),
+        Case(
+            "uncached", "authd asked each time", lambda s: run_wrk(uncached.port, host=HOST, seconds=s, cookie=cookie)
+        ),
         Case("anonymous", "check and redirect to login", lambda s: run_wrk(uncached.port, host=HOST, seconds=s)),
     ]
 
@@ -97,7 +99,10 @@ def _summarise(rounds: list[dict[str, float]], cases: list[Case]) -> list[dict[s
                 "case": case.name,
                 "what": case.what,
                 "requests_per_second": round(median(rates[case.name] for rates in rounds)),
-                "of_unprotected": {"median": _short(median(ratios)), "spread": [_short(min(ratios)), _short(max(ratios))]},
+                "of_unprotected": {
+                    "median": _short(median(ratios)),
+                    "spread": [_short(min(ratios)), _short(max(ratios))],
+                },
             }
         )
     return rows
@@ -125,7 +130,9 @@ def _judge(result: dict[str, Any]) -> int:
         if row["of_unprotected"]["median"] < LEAST_RATIO.get(row["case"], 0)
     ]
     if result["check_in_process_us"]["median"] > MOST_CHECK_MICROSECONDS:
-        failed.append(f"check in process: {result['check_in_process_us']['median']} µs, at most {MOST_CHECK_MICROSECONDS}")
+        failed.append(
+            f"check in process: {result['check_in_process_us']['median']} µs, at most {MOST_CHECK_MICROSECONDS}"
+        )
     for line in failed:
         print(f"below what is demanded: {line}", file=sys.stderr)
     return 1 if failed else 0

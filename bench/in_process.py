@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-from authd.app import Worker
 from authd.config import load_config
 from authd.resources.nginx_request import NginxHeaders, parse_check_request
 from authd.sealing import load_sealer
 from authd.state import open_store
+from authd.worker import Worker
 from bench.installation import HOST
 
 CHECKS = 20_000

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import yaml
 
-from authd.app import Worker, new_id
 from authd.config import load_config
 from authd.model import Identity, Session
 from authd.sealing import load_sealer
 from authd.state import open_store
+from authd.worker import Worker, new_id
 from tests.harness.nginx import find_free_port, running_nginx
 
 HOST = "grafana.bench"
@@ -68,6 +68,7 @@ def _write_config(directory: Path, decision_cache_seconds: int) -> Path:
         "state": f"sqlite:{directory}/authd.db",
         "secret_file": str(secret),
         "decision_cache_seconds": decision_cache_seconds,
+        "identity_providers": [{"id": "corp", "type": "oidc", "issuer": "http://127.0.0.1:9", "client_id": "bench"}],
         "applications": [{"id": "grafana", "domains": [HOST], "policies": [allow]}],
     }
     path = directory / "authd.yml"

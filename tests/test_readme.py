@@ -54,7 +54,9 @@ def test_nginx_accepts_the_hosts_with_the_files_that_authd_renders(config: Path,
     hosts = hosts.replace("listen 443 ssl", f"listen 127.0.0.1:{find_free_port()} ssl")
     verdict = check_nginx(tmp_path / "nginx", CERTIFICATE.format(directory=tmp_path) + hosts)
     assert "test is successful" in verdict
-    assert "[warn]" not in verdict
+    # The machine's own limit of open files is no matter of these files.
+    warnings = [line for line in verdict.splitlines() if "[warn]" in line and "open file resource limit" not in line]
+    assert warnings == []
 
 
 @pytest.mark.parametrize(("email", "outcome"), [("jane@example.com", "allow"), ("mallory@example.com", "deny")])
@@ -64,10 +66,18 @@ def test_its_policy_admits_engineers_and_not_mallory(config: Path, email: str, o
     assert f"outcome: {outcome}" in result.output
 
 
-def test_every_path_that_it_names_exists() -> None:
+def list_pages() -> list[Path]:
     root = README.parent
-    linked = re.findall(r"\]\(([^):]+)\)", README.read_text())
-    named = re.findall(r"`((?:docs|nginx|\.ci)/[\w./-]*)`", README.read_text())
-    assert linked
+    return [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+
+
+@pytest.mark.parametrize("page", list_pages(), ids=lambda page: page.name)
+def test_every_file_that_a_page_links_to_exists(page: Path) -> None:
+    linked = re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", page.read_text())
+    assert [path for path in linked if not (page.parent / path).exists()] == []
+
+
+def test_every_path_that_the_readme_names_exists() -> None:
+    named = re.findall(r"`((?:docs|nginx|tests|\.ci)/[\w./-]*)`", README.read_text())
     assert named
-    assert [path for path in (*linked, *named) if not (root / path).exists()] == []
+    assert [path for path in named if not (README.parent / path).exists()] == []

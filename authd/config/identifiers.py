@@ -7,6 +7,7 @@ import uuid
 
 from authd.config.schema import ApplicationConfig, PolicyConfig
 
+# Ours. Another one would change the policy_id of every token and log line.
 _POLICY_NAMESPACE = uuid.UUID("6f1b9b5e-0c2d-5d0a-9a5e-3d5a3c7d9e11")
 
 

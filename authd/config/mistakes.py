@@ -13,6 +13,7 @@ Path = tuple[str | int, ...]
 
 MAX_SHOWN_CHARACTERS = 60
 _SECRET_WORDS = re.compile(r"secret|passw|passphrase|token|credential|private|(^|_)(pin|key)$", re.IGNORECASE)
+_USER_INFO = re.compile(r"//[^/]*@")
 
 
 class SettingError(ValueError):
@@ -77,7 +78,8 @@ def render_value(value: Any, path: Path) -> str:
         return "true" if value else "false"
     if any(isinstance(part, str) and _SECRET_WORDS.search(part) for part in path):
         return ""
-    return _shorten(str(value)) if value != "" else "empty text"
+    # A URL may carry a password before its host, whatever the key is called.
+    return _shorten(_USER_INFO.sub("//...@", str(value))) if value != "" else "empty text"
 
 
 def render_allowed(allowed: Iterable[str], unknown: str) -> str:

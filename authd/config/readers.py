@@ -24,6 +24,9 @@ from authd.config.rules import Rule
 BASE_DIR = "base_dir"
 """The key of the validation context that holds the directory of the configuration file."""
 
+MAX_SOCKET_PATH_BYTES = 107
+"""unix(7): 108 with the final NUL."""
+
 # Names that authd itself uses: an application's token under one of them would be mistaken for it.
 _RESERVED_COOKIES = frozenset(("cf_appsession", "__host-cf_appsession", "__host-authd_team"))
 
@@ -94,6 +97,8 @@ def read_team_domain(value: Any) -> str:
 def read_listen(value: Any) -> str:
     text = require_text(value)
     if text.startswith("unix:/"):
+        if len(text.removeprefix("unix:").encode()) > MAX_SOCKET_PATH_BYTES:
+            raise SettingError(f"is longer than {MAX_SOCKET_PATH_BYTES} bytes, the most that Linux takes")
         return text
     host, _, port = text.rpartition(":")
     allowed = "unix:/run/authd/authd.sock, or an address and a port such as 127.0.0.1:8300"

@@ -65,7 +65,8 @@ def check_salvaged(raw: dict[str, Any], known: list[PlacedMistake], base_dir: Fi
         if isinstance(result, Config) or not further:
             break
         wrong |= further
-    return [mistake for mistake in dict.fromkeys(found) if mistake not in known]
+    told = set(known)
+    return [mistake for mistake in dict.fromkeys(found) if mistake not in told]
 
 
 def _find_wrong_places(raw: Any, mistakes: list[PlacedMistake], wrong: set[Path]) -> set[Path]:

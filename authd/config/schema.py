@@ -139,7 +139,9 @@ class Config(Section):
         description="How long people who are in stay in while the store is unreachable.",
     )
     workers: kind.Workers = Field(default=1, description="Worker processes: a number, or `auto` for one a core.")
-    login_rate_limit: LoginRateLimit = Field(default=LoginRateLimit(), description="How often one may try to log in.")
+    login_rate_limit: LoginRateLimit = Field(
+        default={}, validate_default=True, description="How often one may try to log in."
+    )
     allow_shared_team_host: kind.Flag = Field(
         default=False,
         description="Permit an application on the team host, whose scripts then share the login's origin.",

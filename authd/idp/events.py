@@ -11,9 +11,9 @@ from authd.errors import ProviderError
 _LOGGER = logging.getLogger("authd.idp")
 
 
-def report(event: str, provider_id: str, **fields: str | int) -> None:
-    """Log a warning about a provider."""
-    _LOGGER.warning(event, extra={"fields": {"idp": provider_id, **fields}})
+def report(event: str, provider_id: str, *, level: int = logging.WARNING, **fields: str | int) -> None:
+    """Log something about a provider."""
+    _LOGGER.log(level, event, extra={"fields": {"idp": provider_id, **fields}})
 
 
 def report_failure(event: str, provider_id: str, error: Exception) -> None:

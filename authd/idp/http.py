@@ -55,7 +55,8 @@ class ProviderHttp:
     def __init__(self, provider_id: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._provider_id = provider_id
         self._deadline_seconds = deadline_seconds
-        self._tls = ssl.create_default_context()
+        self._is_closed = False
+        self._tls: ssl.SSLContext | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"idp-{provider_id}")
 
     async def get(self, what: str, url: str, *, max_bytes: int, bearer: str | None = None) -> Answer:
@@ -75,11 +76,17 @@ class ProviderHttp:
 
     async def run(self, what: str, work: Callable[[Call], _Result]) -> _Result:
         """Run `work` in a thread and give it the deadline; errors as for `get`."""
+        if self._is_closed:
+            # A reload has replaced this provider in the middle of somebody's login.
+            raise ProviderUnavailableError(self._provider_id, "closed", "its settings were just replaced")
         sockets = _OpenSockets()
-        call = Call(self._provider_id, what, _Adapter(sockets, self._tls, self._deadline_seconds))
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline_seconds):
+                # Reading the system's authorities takes a tenth of a second: not when a worker starts, nor in its loop.
+                if self._tls is None:
+                    self._tls = await loop.run_in_executor(self._threads, ssl.create_default_context)
+                call = Call(self._provider_id, what, _Adapter(sockets, self._tls, self._deadline_seconds))
                 return await loop.run_in_executor(self._threads, work, call)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise self._explain(what, error) from error
@@ -88,8 +95,9 @@ class ProviderHttp:
             sockets.cut()
 
     def close(self) -> None:
-        """Take no more calls. Those under way end by their deadline."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Take no more calls. Those under way end as they would have."""
+        self._is_closed = True
+        self._threads.shutdown(wait=False)
 
     def _explain(self, what: str, error: Exception) -> ProviderUnavailableError:
         if isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError):
@@ -119,7 +127,18 @@ class Call:
         return session
 
     def read(self, response: requests.Response, *, max_bytes: int, statuses: frozenset[int]) -> Answer:
-        """Read the body up to `max_bytes`; errors as for `ProviderHttp.get`."""
+        """Read the body up to `max_bytes` and close; errors as for `ProviderHttp.get`."""
+        with response:
+            self._check(response, statuses)
+            body = self._read_body(response, max_bytes)
+        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return Answer(response.status_code, content_type, body)
+
+    def lied(self, cause: str, sentence: str) -> ProviderLiedError:
+        """The error for an answer that is not as it must be."""
+        return ProviderLiedError(self.provider_id, cause, f"the {self.what} {sentence}")
+
+    def _check(self, response: requests.Response, statuses: frozenset[int]) -> None:
         if response.status_code == 429 or response.status_code >= 500:
             raise ProviderUnavailableError(
                 self.provider_id, "http_status", f"the {self.what} came with HTTP {response.status_code}"
@@ -129,17 +148,14 @@ class Call:
             raise self.lied("http_status", f"came with HTTP {response.status_code}")
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise self.lied("compressed", "came compressed, which nobody asked for")
+
+    def _read_body(self, response: requests.Response, max_bytes: int) -> bytes:
         body = bytearray()
         while chunk := response.raw.read(_CHUNK_BYTES, decode_content=False):
             body += chunk
             if len(body) > max_bytes:
                 raise self.lied("too_large", f"is larger than {max_bytes} bytes")
-        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Answer(response.status_code, content_type, bytes(body))
-
-    def lied(self, cause: str, sentence: str) -> ProviderLiedError:
-        """The error for an answer that is not as it must be."""
-        return ProviderLiedError(self.provider_id, cause, f"the {self.what} {sentence}")
+        return bytes(body)
 
 
 class _OpenSockets:

@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from authd.config.emails import parse_email
+from authd.config import IdentityProviderConfig, parse_email
 from authd.idp.events import report
-from authd.idp.settings import ProviderSettings
 from authd.model import Identity
 
 MAX_GROUP_CHARACTERS = 512
@@ -27,7 +26,7 @@ def derive_subject(issuer: str, provider_subject: str) -> str:
 
 
 def build_identity(
-    settings: ProviderSettings, *, provider_subject: str, sources: Sequence[Claims], now: float
+    settings: IdentityProviderConfig, *, provider_subject: str, sources: Sequence[Claims], now: float
 ) -> Identity:
     """Build the identity from verified claims: the ID token's, then userinfo's if it was asked.
 
@@ -47,7 +46,7 @@ def build_identity(
     )
 
 
-def lacks_claims(settings: ProviderSettings, claims: Claims) -> bool:
+def lacks_claims(settings: IdentityProviderConfig, claims: Claims) -> bool:
     """True if userinfo may still know something that the ID token did not say."""
     wanted = {settings.email_claim, settings.groups_claim, *settings.claims}
     if not settings.assume_email_verified:
@@ -66,7 +65,7 @@ def _find_text(sources: Sequence[Claims], name: str) -> str | None:
     return value if len(value) <= _MAX_TEXT_CHARACTERS else None
 
 
-def _find_verified_email(settings: ProviderSettings, sources: Sequence[Claims]) -> str | None:
+def _find_verified_email(settings: IdentityProviderConfig, sources: Sequence[Claims]) -> str | None:
     address = parse_email(_find(sources, settings.email_claim))
     if address is None:
         return None
@@ -82,7 +81,7 @@ def _find_verified_email(settings: ProviderSettings, sources: Sequence[Claims]) 
     return address if vouched or believed else None
 
 
-def _read_groups(settings: ProviderSettings, sources: Sequence[Claims]) -> tuple[str, ...]:
+def _read_groups(settings: IdentityProviderConfig, sources: Sequence[Claims]) -> tuple[str, ...]:
     value = _find(sources, settings.groups_claim)
     if value is None:
         if any(settings.groups_claim in _claim_names(source) for source in sources):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -27,23 +28,26 @@ MayRefetch = Callable[[str], Awaitable[bool]]
 
 
 class SharedKeySets(Protocol):
-    """Where workers leave the key sets that they fetched. What it returns must be what one of them left."""
+    """Where workers leave the key sets that they fetched, by the issuer's name.
 
-    async def find(self, provider_id: str) -> bytes | None:
+    What it returns must be what one of them left: whoever can write there chooses whom we believe.
+    """
+
+    async def find(self, issuer: str, /) -> bytes | None:
         """The document left last, or None."""
 
-    async def leave(self, provider_id: str, document: bytes) -> None:
+    async def leave(self, issuer: str, document: bytes, /) -> None:
         """Leave a document for the other workers."""
 
 
 class NothingShared:
     """For a single worker: nobody else fetches."""
 
-    async def find(self, provider_id: str) -> bytes | None:
+    async def find(self, issuer: str, /) -> bytes | None:
         """See `SharedKeySets.find`."""
         return None
 
-    async def leave(self, provider_id: str, document: bytes) -> None:
+    async def leave(self, issuer: str, document: bytes, /) -> None:
         """See `SharedKeySets.leave`."""
 
 
@@ -61,11 +65,15 @@ class ProviderKeys:
         provider_id: str,
         fetch: Callable[[], Awaitable[bytes]],
         *,
+        issuer: str,
         may_refetch: MayRefetch,
         shared: SharedKeySets,
         timer: Callable[[], float],
     ) -> None:
         self._provider_id = provider_id
+        # By the issuer and not by the provider's id: an entry of the configuration may come to mean
+        # another provider, and the keys of the one it meant must not sign for that.
+        self._shared_name = issuer
         self._fetch = fetch
         self._may_refetch = may_refetch
         self._shared = shared
@@ -90,16 +98,12 @@ class ProviderKeys:
             newer = await self._find_newer(published)
             if newer is None:
                 raise
-        return _verify(token, newer.keys)
-
-    def close(self) -> None:
-        """End a fetch that is under way."""
-        self._published.close()
+        claims = _verify(token, newer.keys)
+        # Kept once it has proved to be newer: another worker may have failed to leave its last one.
+        self._published.keep(newer)
+        return claims
 
     async def _find_newer(self, tried: _Published) -> _Published | None:
-        newest = self._published.peek()
-        if newest is not tried:
-            return newest
         if await self._may_refetch(self._provider_id):
             return await self._published.refresh()
         for _ in range(_WAIT_STEPS):
@@ -110,24 +114,20 @@ class ProviderKeys:
         return None
 
     async def _find_from_others(self, tried: _Published) -> _Published | None:
-        if self._published.is_fetching:
-            return await self._published.refresh()
         newest = self._published.peek()
         if newest is not tried:
             return newest
-        document = await self._shared.find(self._provider_id)
+        document = await self._shared.find(self._shared_name)
         if document is None or document == tried.document:
             return None
-        published = self._parse(document)
-        self._published.keep(published)
-        return published
+        return self._parse(document)
 
     async def _fetch_published(self) -> _Published:
         published = self._parse(await self._fetch())
         for sentence in published.keys.skipped:
-            report("provider.key_skipped", self._provider_id, reason=sentence)
+            report("provider.key_skipped", self._provider_id, level=logging.INFO, reason=sentence)
         try:
-            await self._shared.leave(self._provider_id, published.document)
+            await self._shared.leave(self._shared_name, published.document)
         except StoreError as error:
             # The keys are here; that other workers must fetch for themselves is no reason to fail.
             report_failure("provider.key_set_not_shared", self._provider_id, error)

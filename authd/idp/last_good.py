@@ -63,16 +63,6 @@ class LastGood(Generic[_Document]):
         self._document = document
         self._fetched_at = self._timer()
 
-    @property
-    def is_fetching(self) -> bool:
-        """True while a fetch is under way, which `refresh` would join."""
-        return self._running is not None
-
-    def close(self) -> None:
-        """End a fetch that is under way."""
-        if self._running is not None:
-            self._running.cancel()
-
     def _start(self) -> asyncio.Task[_Document]:
         if self._running is None:
             self._running = asyncio.ensure_future(self._run())

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from authd.config import IdentityProviderConfig
 from authd.errors import (
     ProviderError,
     ProviderLiedError,
@@ -35,7 +36,6 @@ from authd.idp.id_tokens import MAX_ID_TOKEN_BYTES, Expected, IdTokenError, chec
 from authd.idp.identities import build_identity, lacks_claims
 from authd.idp.key_sets import MayRefetch, NothingShared, ProviderKeys, SharedKeySets
 from authd.idp.last_good import LastGood
-from authd.idp.settings import ProviderSettings
 from authd.jose import UnverifiedToken, parse_json_object, parse_unverified_token
 from authd.jose.key_sets import MAX_KEY_SET_BYTES
 from authd.model import Identity
@@ -57,7 +57,7 @@ class OidcProvider:
 
     def __init__(
         self,
-        config: ProviderSettings,
+        config: IdentityProviderConfig,
         *,
         client_secret: str | None,
         redirect_uri: str,
@@ -71,7 +71,8 @@ class OidcProvider:
         self._client = Client(config.client_id, client_secret, redirect_uri, config.scopes)
         self._clock = clock
         self._deadline_seconds = deadline_seconds
-        self._http = ProviderHttp(config.id, deadline_seconds=deadline_seconds)
+        # A little less for a single call: its error, which names the document, then comes first.
+        self._http = ProviderHttp(config.id, deadline_seconds=0.9 * deadline_seconds)
         self._metadata = LastGood(
             self._fetch_metadata,
             timer=timer,
@@ -80,6 +81,7 @@ class OidcProvider:
         self._keys = ProviderKeys(
             config.id,
             self._fetch_key_set,
+            issuer=config.issuer,
             may_refetch=may_refetch,
             shared=shared_key_sets or NothingShared(),
             timer=timer,
@@ -113,9 +115,7 @@ class OidcProvider:
         return build_identity(self._config, provider_subject=claims["sub"], sources=sources, now=self._clock())
 
     def close(self) -> None:
-        """Let go of threads and end background fetches. For the end of the worker or of a configuration."""
-        self._metadata.close()
-        self._keys.close()
+        """Take no new logins, for the end of the worker or of a configuration. Calls under way end by themselves."""
         self._http.close()
 
     @asynccontextmanager

@@ -108,8 +108,7 @@ def _decode_base64url(part: str, name: str) -> bytes:
 
 
 def _check_header(header: dict[str, Any]) -> None:
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or not algorithm:
+    if not isinstance(header.get("alg"), str):
         raise _malformed("names no algorithm")
     if "kid" in header and not isinstance(header["kid"], str):
         raise _malformed("has a kid that is not a string")

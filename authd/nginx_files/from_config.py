@@ -7,17 +7,20 @@ from pathlib import Path
 from authd.config import Config
 from authd.errors import SecretError
 from authd.nginx_files.render import render_settings
-from authd.nginx_files.settings import NginxSettings, Scope
+from authd.nginx_files.settings import DEFAULT_CACHE_DIRECTORY, NginxSettings, Scope
 from authd.policy.index import PolicyIndex, build_index
 
 
-def render_nginx_files(config: Config) -> dict[str, str]:
-    """The text of every file, by name. Raises ConfigError for a value that cannot stand in nginx configuration,
-    SecretError."""
-    return render_settings(derive_settings(config))
+def render_nginx_files(config: Config, *, cache_directory: str = DEFAULT_CACHE_DIRECTORY) -> dict[str, str]:
+    """The text of every file, by name.
+
+    With a TCP listener it holds that listener's secret: write it with mode 0o600. Raises ConfigError for a value
+    that cannot stand in nginx configuration, SecretError if the listener's secret cannot be read.
+    """
+    return render_settings(derive_settings(config, cache_directory=cache_directory))
 
 
-def derive_settings(config: Config) -> NginxSettings:
+def derive_settings(config: Config, *, cache_directory: str = DEFAULT_CACHE_DIRECTORY) -> NginxSettings:
     """What nginx has to know of a configuration. Raises SecretError if the listener's secret cannot be read."""
     index = build_index(config)
     bound = tuple((each.id, each.cookie_name) for each in index.applications if each.is_path_bound)
@@ -28,6 +31,7 @@ def derive_settings(config: Config) -> NginxSettings:
         cookie_name=config.cookie_name,
         scopes=_derive_scopes(index),
         bound_cookies=bound,
+        cache_directory=cache_directory,
     )
 
 

@@ -1,7 +1,7 @@
 """Who may pass: applications, their policies, the decision and its explanation."""
 
 from authd.policy.decide import decide
-from authd.policy.explain import Explanation, explain, render_explanation, suppose_facts
+from authd.policy.explain import Explanation, explain, render_explanation
 from authd.policy.index import Application, Policy, PolicyIndex, build_index
 from authd.policy.rules import Step
 
@@ -15,5 +15,4 @@ __all__ = [
     "decide",
     "explain",
     "render_explanation",
-    "suppose_facts",
 ]

@@ -90,8 +90,24 @@ class WildcardHost(Generic[Owner]):
     entry: HostEntry[Owner]
 
     def covers(self, host: str) -> bool:
-        labels = host.split(".")
-        return len(labels) == len(self.labels) and all(map(_label_matches, self.labels, labels))
+        return _labels_match(self.labels, host)
+
+
+def find_configured_host(domains: Iterable[DomainPattern], host: str) -> str | None:
+    """The host, wildcards included, of whichever of these domains `host` is reached under; None if under none."""
+    patterns = sorted({domain.host for domain in domains}, key=_rank)
+    if host in patterns:
+        return host
+    return next((pattern for pattern in patterns if _labels_match(_split_labels(pattern), host)), None)
+
+
+def _split_labels(pattern: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(label.split("*")) for label in pattern.split("."))
+
+
+def _labels_match(pattern: tuple[tuple[str, ...], ...], host: str) -> bool:
+    labels = host.split(".")
+    return len(labels) == len(pattern) and all(map(_label_matches, pattern, labels))
 
 
 def _label_matches(pattern: tuple[str, ...], label: str) -> bool:
@@ -188,8 +204,8 @@ def _build_suffixes(entries: Mapping[str, HostEntry[Owner]]) -> dict[str, _Suffi
     grouped: dict[str, dict[str, list[WildcardHost[Owner]]]] = {}
     for host in sorted(entries, key=_rank):
         prefix, suffix = host.partition("*")[0], host.rpartition("*")[2]
-        labels = tuple(tuple(label.split("*")) for label in host.split("."))
-        grouped.setdefault(suffix, {}).setdefault(prefix, []).append(WildcardHost(labels, entries[host]))
+        wildcard = WildcardHost(_split_labels(host), entries[host])
+        grouped.setdefault(suffix, {}).setdefault(prefix, []).append(wildcard)
     return {
         suffix: _Suffix(_order_lengths(by_prefix), {key: tuple(found) for key, found in by_prefix.items()})
         for suffix, by_prefix in grouped.items()

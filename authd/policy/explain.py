@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-from authd.config import parse_email
-from authd.model import Decision, Facts, Identity, Outcome, Reason
+from authd.model import Decision, Facts, Outcome, Reason
 from authd.policy.decide import decide
 from authd.policy.index import Application, PolicyIndex
 from authd.policy.rules import Step
@@ -39,41 +37,6 @@ class Explanation:
             "rule": decision.rule,
             "steps": [_step_to_json(step) for step in self.steps],
         }
-
-
-def suppose_facts(
-    *,
-    ip: str,
-    email: str | None = None,
-    groups: Iterable[str] = (),
-    provider_id: str = "",
-    auth_methods: Iterable[str] = (),
-    claims: Mapping[str, Any] | None = None,
-) -> Facts:
-    """Facts about somebody who need not exist, for `authd explain`; nobody if no email and no group is given.
-
-    Raises ValueError with a sentence for an address that is none.
-    """
-    client_ip = ip_address(ip)
-    mapped = client_ip.ipv4_mapped if isinstance(client_ip, IPv6Address) else None
-    groups = tuple(groups)
-    parsed = parse_email(email) if email is not None else None
-    if email is not None and parsed is None:
-        raise ValueError(f"{email!r} is not an e-mail address")
-    if parsed is None and not groups:
-        return Facts(mapped or client_ip, None)
-    identity = Identity(
-        subject="supposed",
-        provider_id=provider_id,
-        provider_subject="supposed",
-        email=parsed,
-        unverified_email=parsed,
-        name=None,
-        groups=groups,
-        auth_methods=tuple(auth_methods),
-        claims=claims or {},
-    )
-    return Facts(mapped or client_ip, identity)
 
 
 def explain(index: PolicyIndex, *, host: str, path: str, facts: Facts) -> Explanation:

@@ -68,6 +68,7 @@ class PolicyIndex:
     """
 
     applications: tuple[Application, ...]
+    team_host: str
     team_port: int | None
     _domains: DomainIndex[Application] = field(repr=False)
     _by_id: Mapping[str, Application] = field(repr=False)
@@ -132,7 +133,8 @@ class PolicyIndex:
 
     def port_of(self, host: str) -> int | None:
         """The port on which visitors reach a host: its domain's, else the team domain's. None is 443."""
-        entry = next(self._domains.walk_entries(host), None)
+        # A wildcard may cover the team host, and says nothing about it.
+        entry = None if host == self.team_host else next(self._domains.walk_entries(host), None)
         port = entry.port if entry is not None and entry.port is not None else self.team_port
         return None if port == 443 else port
 
@@ -157,6 +159,7 @@ def _build_index(config: Config) -> PolicyIndex:
     applications = tuple(_build_application(config, entry, compiler) for entry in config.applications)
     return PolicyIndex(
         applications=applications,
+        team_host=config.team_host,
         team_port=config.team_port,
         _domains=build_domain_index((domain, app) for app in applications for domain in app.domains),
         _by_id={application.id: application for application in applications},

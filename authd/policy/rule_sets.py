@@ -48,11 +48,15 @@ def evaluate(rules: RuleSet, facts: Facts, trace: list[Step] | None = None) -> A
 
 
 def find_deciding_rule(rules: RuleSet, facts: Facts) -> str | None:
-    """`include[1] group: engineers`: the first rule that includes somebody, or may."""
+    """`include[1] group: engineers`: the first rule that includes somebody, else the first that may."""
+    unsure: str | None = None
     for position, rule in enumerate(rules.include):
-        if rule.answer(facts, None) is not False:
+        answer = rule.answer(facts, None)
+        if answer is True:
             return f"include[{position}] {rule.text}"
-    return None
+        if answer is None and unsure is None:
+            unsure = f"include[{position}] {rule.text}"
+    return unsure
 
 
 def _any(rules: tuple[Rule, ...], section: str, facts: Facts, trace: list[Step] | None) -> Answer:

@@ -7,6 +7,7 @@ combines the answers must treat None so that it never lets anybody in (docs/adr/
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -166,7 +167,8 @@ class OidcRule:
 
     @property
     def text(self) -> str:
-        return f"oidc: {self.claim_name} = {self.claim_value} ({self.provider_id})"
+        value = self.claim_value if isinstance(self.claim_value, str) else json.dumps(self.claim_value)
+        return f"oidc: {self.claim_name} = {value} ({self.provider_id})"
 
     def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
         identity = facts.identity

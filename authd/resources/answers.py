@@ -14,6 +14,7 @@ import falcon.asgi
 from authd.errors import LoginError, LoginLimitError
 from authd.login import Choose, Denied
 from authd.model import Decision, Reason, Session
+from authd.policy.domains import find_configured_host
 from authd.policy.index import Application
 from authd.resources.pages import Page, Pages, ProviderChoice, security_headers
 from authd.urls import encode_parameter
@@ -87,6 +88,11 @@ class Answers:
         resp.set_headers({"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
         for cookie in cookies:
             resp.append_header("Set-Cookie", cookie)
+
+    def name_application(self, resp: falcon.asgi.Response, application: Application, host: str) -> None:
+        """cloudflared finds an application by these (reference/access-wire.md 6.1 A)."""
+        resp.set_header("CF-Access-Aud", application.aud)
+        resp.set_header("CF-Access-Domain", find_configured_host(application.domains, host) or host)
 
     def login_required_json(self, resp: falcon.asgi.Response, login_url: str) -> None:
         """For scripts: 401 and where to log in, never a redirect to another origin."""

@@ -40,7 +40,7 @@ class Challenge:
         verdict = await self._access.check(request)
         application, origin = verdict.application, headers.text(b"origin")
         if application:
-            self._name_application(resp, application, request)
+            self._answers.name_application(resp, application, request.url.host)
             if request.is_preflight and application.cors:
                 return _answer_preflight(resp, application, headers)
             resp.set_headers(render_cors_headers(application.cors, origin))
@@ -50,11 +50,6 @@ class Challenge:
             # The check refused, and now it would not: something changed in between. Asking again is the answer.
             return self._answers.outage(resp, "The decision about this request has just changed. Please try again.")
         return self._answer_login(resp, application, request, negotiation, verdict.decision)
-
-    def _name_application(self, resp: falcon.asgi.Response, application: Application, request: CheckRequest) -> None:
-        """cloudflared finds an application by these (reference/access-wire.md 6.1 A)."""
-        resp.set_header("CF-Access-Aud", application.aud)
-        resp.set_header("CF-Access-Domain", request.url.host)
 
     def _answer_denied(
         self, resp: falcon.asgi.Response, verdict: Verdict, request: CheckRequest, negotiation: Negotiation
@@ -83,7 +78,7 @@ class Challenge:
         host, return_path = request.url.host, _return_path(request)
         is_read = request.method in ("GET", "HEAD")
         if is_read and negotiation.wants_redirect:
-            if self._login.is_looping(request.cookie_header):
+            if self._login.is_looping(application, request.cookie_header):
                 return self._answers.login_loop(resp, decision.reason, host, return_path)
             redirect = self._login.begin(application, host, return_path, request.cookie_header)
             return self._answers.redirect(resp, redirect.location, redirect.cookies)

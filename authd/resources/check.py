@@ -3,6 +3,7 @@ question."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any
@@ -55,6 +56,10 @@ class CheckResource:
             decision.application_id or "", decision.outcome, decision.reason, perf_counter() - started
         )
         self._log(verdict, _log_fields(verdict, request, req))
+
+    async def on_options(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Refused like every method but GET: falcon's own answer to OPTIONS is a 200."""
+        raise falcon.HTTPMethodNotAllowed(["GET"])
 
     def _answer(self, resp: falcon.asgi.Response, verdict: Verdict) -> None:
         outcome = verdict.decision.outcome
@@ -109,7 +114,9 @@ def render_identity_headers(identity: Identity) -> dict[str, str]:
 
 
 def _encode_header(text: str) -> str:
-    return quote(text.encode("utf-8", "replace"), safe=_HEADER_SAFE)
+    encoded = quote(text.encode("utf-8", "replace"), safe=_HEADER_SAFE)
+    # Applications trim what stands between two commas: " admins" must not arrive as "admins".
+    return re.sub(r"\A | \Z", "%20", encoded)
 
 
 def _log_fields(

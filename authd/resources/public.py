@@ -25,6 +25,8 @@ class Certs:
         resp.set_headers({"Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"})
         resp.media = self._keyring().render_document(self._clock())
 
+    on_head = on_get
+
 
 class StyleSheet:
     """`<prefix>/style.css`: its address changes with its content, so it may be kept for ever."""

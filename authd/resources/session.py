@@ -11,7 +11,7 @@ import falcon.asgi
 
 from authd.attempts import APP_SESSION_COOKIE
 from authd.audit import log_event
-from authd.cookies import cookie_names, render_expired_cookie
+from authd.cookies import find_cookies_by_prefix, render_expired_cookie
 from authd.errors import MalformedRequestError
 from authd.login import TEAM_COOKIE, Client
 from authd.model import Facts, Session
@@ -66,7 +66,7 @@ async def read_form(req: falcon.asgi.Request) -> dict[str, str]:
 
 def expired_cookies(cookie_header: str, token_cookie_name: str) -> tuple[str, ...]:
     """Removes what we ever set on this host, in whatever case and also what nobody can read any more."""
-    ours = [name for name in cookie_names(cookie_header, "") if _is_ours(name, token_cookie_name)]
+    ours = [name for name in find_cookies_by_prefix(cookie_header, "") if _is_ours(name, token_cookie_name)]
     return tuple(render_expired_cookie(name) for name in dict.fromkeys(ours))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import falcon
 import falcon.asgi
 
+from authd.attempts import Attempt
 from authd.audit import log_event
 from authd.errors import LoginError, ProviderError, ProviderRefusedError, ProviderUnavailableError
 from authd.login import Choose, Denied, Login, Policies, Redirect
@@ -50,6 +51,9 @@ class TeamHost:
         if application_host is None:
             return self._answers.not_found(resp)
         query = request.query
+        application = self._login.find_application(query, application_host)
+        if application:
+            self._answers.name_application(resp, application, application_host)
         return await self._go_on(resp, request, lambda: self._login.start(application_host, query, request.client))
 
     on_head_login = on_get_login
@@ -63,24 +67,22 @@ class TeamHost:
         self, resp: falcon.asgi.Response, request: EndpointRequest, step: Callable[[], Awaitable[Next]]
     ) -> None:
         attempt = self._login.find_attempt(request.query, request.client)
-        provider_id = attempt.provider_id if attempt else ""
         try:
             found = await step()
         except LoginError as error:
-            self._log(resp, request, provider_id, error.code, str(error))
+            self._log_failure(resp, request, attempt.provider_id if attempt else None, error.code, str(error))
             return self._answers.login_failed(resp, error)
         except ProviderError as error:
-            self._log(resp, request, error.provider_id, error.cause, str(error))
-            return self._answer_provider_error(resp, error)
-        if attempt:
-            self._log(resp, request, provider_id, "denied" if isinstance(found, Denied) else "success", None)
-        if isinstance(found, Denied):
-            return self._answers.denied_after_login(resp, found)
+            self._log_failure(resp, request, error.provider_id, error.cause, str(error))
+            return self._answer_provider_error(resp, error, self._login.return_url(attempt) if attempt else None)
         if isinstance(found, Choose):
             return self._answers.chooser(resp, found)
+        self._log_success(resp, request, attempt, found)
+        if isinstance(found, Denied):
+            return self._answers.denied_after_login(resp, found)
         return self._answers.redirect(resp, found.location, found.cookies)
 
-    def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError) -> None:
+    def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError, return_url: str | None) -> None:
         name = self._policies().provider_name(error.provider_id)
         if isinstance(error, ProviderUnavailableError):
             return self._answers.outage(resp, f"{name} does not answer, so nobody can log in with it just now.", name)
@@ -88,19 +90,45 @@ class TeamHost:
             sentence = f"{name} did not confirm who you are; perhaps you cancelled."
         else:
             sentence = f"The answer of {name} could not be trusted, so you were not logged in."
-        return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence))
+        return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence, return_url))
 
-    def _log(
-        self, resp: falcon.asgi.Response, request: EndpointRequest, idp: str, outcome: str, message: str | None
+    def _log_failure(
+        self, resp: falcon.asgi.Response, request: EndpointRequest, idp: str | None, reason: str, message: str
     ) -> None:
-        succeeded = outcome in ("success", "denied")
-        self._metrics.count_login(idp, outcome if succeeded else "failed")
+        self._metrics.count_login(idp or "", "failed")
         log_event(
-            f"login.{outcome}" if succeeded else "login.failed",
-            level="info" if succeeded else "warning",
-            idp=idp or None,
-            reason=None if succeeded else outcome,
+            "login.failed",
+            level="warning",
+            idp=idp,
+            reason=reason,
             message=message,
+            ip=str(request.client.facts.client_ip),
+            request_id=resp.context.reference,
+        )
+
+    def _log_success(
+        self, resp: falcon.asgi.Response, request: EndpointRequest, attempt: Attempt | None, found: Redirect | Denied
+    ) -> None:
+        """A person came back from the provider, or was refused: the reference on the denied page has to be in the log.
+
+        Being handed over by a session that lived already is no login.
+        """
+        denied = found if isinstance(found, Denied) else None
+        if found.session is None or (attempt is None and denied is None):
+            return
+        outcome = "denied" if denied else "success"
+        if attempt:
+            self._metrics.count_login(attempt.provider_id, outcome)
+        log_event(
+            f"login.{outcome}",
+            reason=denied.decision.reason.value if denied else None,
+            policy=denied.decision.policy_name if denied else None,
+            rule=denied.decision.rule if denied else None,
+            idp=found.session.identity.provider_id,
+            app=denied.application.id if denied else attempt and attempt.application_id,
+            host=denied.host if denied else attempt and attempt.host,
+            email=found.session.identity.email,
+            session=found.session.id[:6],
             ip=str(request.client.facts.client_ip),
             request_id=resp.context.reference,
         )
@@ -118,6 +146,8 @@ class TeamHost:
         session = await self._login.find_team_session(request.client)
         applications = self._login.open_applications(session, request.client) if session else ()
         return self._answers.launcher(resp, session, applications)
+
+    on_head_home = on_get_home
 
     async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Ask first, unless a page of this host sent the person here."""

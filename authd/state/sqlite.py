@@ -1,7 +1,8 @@
 """The embedded store: SQLite in WAL mode. One machine, any number of workers, nothing to install.
 
-Each worker has one connection, used by one thread of its own, so that a slow disk stalls nobody's event loop. Every
-call is one transaction with `synchronous=FULL`: what was acknowledged survives a power cut.
+Each worker has one connection for reading and one for writing, each with a thread of its own, so that a slow disk
+stalls nobody's event loop and a locked file no reader. Writes that wait together are committed together: with
+`synchronous=FULL` a commit waits for the disk, and what was acknowledged survives a power cut.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from authd.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from authd.state.base import DEADLINE_SECONDS, Tombstone
+from authd.state.group_writer import GroupWriter
 
 SCHEMA_VERSION = 1
 # Less than the deadline, so that a locked file is told as such and not as a timeout.
@@ -49,13 +51,14 @@ class SqliteStore:
         """Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this
         version."""
         self._path = path
-        self._connection = _open(path)
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite")
+        self._writer = GroupWriter(_open(path))
+        self._reading = _open(path)
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite-read")
 
     async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
         """See `Store.put`."""
         statement = 'INSERT OR REPLACE INTO "values" VALUES (?, ?, ?, ?)'
-        await self._run(lambda db: db.execute(statement, (kind, id_, value, expires_at)).rowcount)
+        await self._write(lambda db: db.execute(statement, (kind, id_, value, expires_at)).rowcount)
 
     async def put_if_absent(self, kind: str, id_: str, value: bytes, *, now: int, expires_at: int) -> bool:
         """See `Store.put_if_absent`."""
@@ -64,12 +67,12 @@ class SqliteStore:
             ON CONFLICT (kind, id) DO UPDATE SET value = :value, expires_at = :expires_at
             WHERE "values".expires_at <= :now"""
         row = {"kind": kind, "id": id_, "value": value, "expires_at": expires_at, "now": now}
-        return await self._run(lambda db: db.execute(statement, row).rowcount == 1)
+        return await self._write(lambda db: db.execute(statement, row).rowcount == 1)
 
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.find`."""
         statement = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
-        return await self._run(lambda db: _first(db.execute(statement, (kind, id_, now)).fetchone()))
+        return await self._read(lambda db: _first(db.execute(statement, (kind, id_, now)).fetchone()))
 
     async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.take`."""
@@ -79,7 +82,7 @@ class SqliteStore:
             row = db.execute(statement, (kind, id_, now)).fetchone()
             return _first(row) if row and row[1] else None
 
-        return await self._run(remove)
+        return await self._write(remove)
 
     async def count(self, kind: str, id_: str, *, now: int, window_seconds: int) -> int:
         """See `Store.count`. The window begins with the first count and does not slide."""
@@ -91,7 +94,7 @@ class SqliteStore:
                 expires_at = CASE WHEN expires_at > :now THEN expires_at ELSE :end END
             RETURNING count"""
         row = {"kind": kind, "id": id_, "now": now, "end": now + window_seconds}
-        return await self._run(lambda db: int(db.execute(statement, row).fetchone()[0]))
+        return await self._write(lambda db: int(db.execute(statement, row).fetchone()[0]))
 
     async def end(self, kind: str, id_: str, *, now: int, remembered_until: int) -> None:
         """See `Store.end`."""
@@ -101,17 +104,17 @@ class SqliteStore:
             statement = "INSERT INTO tombstones (kind, id, remembered_until) VALUES (?, ?, ?)"
             db.execute(statement, (kind, id_, max(remembered_until, now)))
 
-        await self._run(remove)
+        await self._write(remove)
 
     async def cursor(self) -> int:
         """See `Store.cursor`. AUTOINCREMENT keeps the newest sequence even when its tombstone was swept."""
         statement = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'tombstones'"
-        return await self._run(lambda db: int(db.execute(statement).fetchone()[0]))
+        return await self._read(lambda db: int(db.execute(statement).fetchone()[0]))
 
     async def tombstones_since(self, sequence: int) -> list[Tombstone]:
         """See `Store.tombstones_since`."""
         statement = "SELECT sequence, kind, id FROM tombstones WHERE sequence > ? ORDER BY sequence"
-        rows = await self._run(lambda db: db.execute(statement, (sequence,)).fetchall())
+        rows = await self._read(lambda db: db.execute(statement, (sequence,)).fetchall())
         return [Tombstone(*row) for row in rows]
 
     async def sweep(self, *, now: int) -> int:
@@ -134,44 +137,44 @@ class SqliteStore:
                 removed += db.execute(statement, (now,)).rowcount
             return removed
 
-        return await self._run(remove)
+        return await self._write(remove)
 
     async def size(self) -> int:
         """See `Store.size`."""
         statement = 'SELECT (SELECT count(*) FROM "values"), (SELECT count(*) FROM counters), count(*) FROM tombstones'
-        return await self._run(lambda db: sum(db.execute(statement).fetchone()))
+        return await self._read(lambda db: sum(db.execute(statement).fetchone()))
 
     async def close(self) -> None:
         """See `Store.close`."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-        self._connection.close()
+        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._writer.close()
+        self._reading.close()
 
-    async def _run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """Run one transaction in the store's thread, within the deadline.
-
-        A transaction that misses the deadline may still be committed later: callers treat it as not acknowledged.
-        """
+    async def _read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:
-            loop = asyncio.get_running_loop()
-            running = loop.run_in_executor(self._thread, _in_transaction, self._connection, work)
-            return await asyncio.wait_for(running, DEADLINE_SECONDS)
-        except TimeoutError as error:
-            raise StoreUnavailableError(f"{self._path}: no answer within {DEADLINE_SECONDS} s") from error
+            return await self._within_deadline(self._reader.submit(work, self._reading))
         except RuntimeError as error:  # the executor was shut down
             raise StoreUnavailableError(f"{self._path}: the store is closed") from error
+
+    async def _write(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
+        """Run `work` within a transaction. One that misses the deadline may still be committed later: callers treat it
+        as not acknowledged."""
+        return await self._within_deadline(self._writer.submit(work))
+
+    async def _within_deadline(self, running: Future[_Result]) -> _Result:
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(running), DEADLINE_SECONDS)
+        except TimeoutError as error:
+            raise StoreUnavailableError(f"{self._path}: no answer within {DEADLINE_SECONDS} s") from error
         except sqlite3.Error as error:
             raise _store_error(self._path, error) from error
 
 
-def _first(row: tuple[bytes, ...] | None) -> bytes | None:
-    return row[0] if row else None
-
-
-def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-    # The connection is in autocommit mode: a statement alone is its own transaction, and `with` ends ours on any error.
-    with connection:
-        connection.execute("BEGIN IMMEDIATE")
-        return work(connection)
+def _first(row: tuple[object, ...] | None) -> bytes | None:
+    """The value. SQLite keeps any type in any column: what is no blob is not ours, and opens never."""
+    if row is None:
+        return None
+    return row[0] if isinstance(row[0], bytes) else b""
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -1,11 +1,12 @@
 """Every step that authd waits for, as a place where it can be made to fail. Nothing of this is in production code.
 
 The list is found by looking at the program: each `async def` of each class in `authd`. `arm` replaces them in a process
-that has not begun to serve (`serve_with_failpoints`). A request then says in its own query what shall go wrong with it, so
-that many cases run at once against one server and nobody else notices:
+that has not begun to serve (`serve_with_failpoints`). A request then says in its own query what shall go wrong with it,
+so that many cases run at once against one server and nobody else notices:
 
     ?fp=17~challenge~Sessions.find~before~RuntimeError     case 17: in the challenge, before Sessions.find does anything
-    ?fp=18~*~trace                                         case 18: only write down which steps are passed
+    ?fp=18~challenge~Access.check+ErrorHandlers.answer_unforeseen~before~RuntimeError    case 18: both of them
+    ?fp=19~*~trace                                         case 19: only write down which steps are passed
 
 What was passed and what went wrong is appended to the file that the environment names in AUTHD_FAILPOINT_LOG.
 """
@@ -31,7 +32,8 @@ import authd
 from authd.errors import ProviderUnavailableError, StoreDamagedError, StoreUnavailableError
 
 LOG_VARIABLE = "AUTHD_FAILPOINT_LOG"
-HANG_SECONDS = 30
+# Longer than nginx waits, both tries together.
+HANG_SECONDS = 6
 
 ERRORS: dict[str, Callable[[], BaseException]] = {
     "RuntimeError": lambda: RuntimeError("failpoint"),
@@ -62,13 +64,13 @@ class Order:
 
     case: str
     where: str
-    name: str
+    names: str
     position: str = ""
     action: str = ""
 
 
 _order: ContextVar[Order | None] = ContextVar("order", default=None)
-_ORDER = re.compile(r"[?&]fp=([\w.~*-]+)")
+_ORDER = re.compile(r"[?&]fp=([\w.~*+-]+)")
 
 
 def authd_modules() -> Iterator[ModuleType]:
@@ -107,19 +109,19 @@ def _with_failpoint(point: Failpoint) -> Callable[..., Awaitable[Any]]:
         order = _order.get()
         if order is None:
             return await point.function(*args, **kwargs)
-        if order.name == "trace":
+        if order.names == "trace":
             _write(f"{order.case} passed {point.name}")
-        is_meant = order.name == point.name
+        is_meant = point.name in order.names.split("+")
         if is_meant and order.position == "before":
-            return await _go_wrong(order)
+            return await _go_wrong(order, point.name)
         result = await point.function(*args, **kwargs)
-        return await _go_wrong(order) if is_meant else result
+        return await _go_wrong(order, point.name) if is_meant else result
 
     return step
 
 
-async def _go_wrong(order: Order) -> object:
-    _write(f"{order.case} failed {order.name}")
+async def _go_wrong(order: Order, name: str) -> object:
+    _write(f"{order.case} failed {name}")
     if order.action == "hang":
         await asyncio.sleep(HANG_SECONDS)
     if order.action == "kill":
@@ -139,9 +141,11 @@ def with_orders(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
     """The ASGI application, taking orders from the query of the visitor's address."""
 
     async def ordered(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            _order.set(_find_order(scope))
-        await app(scope, receive, send)
+        order = _order.set(_find_order(scope) if scope["type"] == "http" else None)
+        try:
+            await app(scope, receive, send)
+        finally:
+            _order.reset(order)
 
     return ordered
 

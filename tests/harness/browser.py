@@ -48,8 +48,9 @@ class Answer:
 
     @property
     def location(self) -> str:
-        """Where a redirect leads, as an absolute URL."""
-        return urljoin(self.url, self.get("Location"))
+        """Where a redirect leads, as an absolute URL; one that is absolute already stays as it is, byte for byte."""
+        location = self.get("Location")
+        return location if location.startswith(("https://", "http://")) else urljoin(self.url, location)
 
     def json(self) -> Any:
         return json.loads(self.body)
@@ -75,18 +76,20 @@ class Browser:
         """One request, without following a redirect."""
         parts = urlsplit(url)
         connection = _Connection(self.port, parts.hostname or "", self.source_address)
-        target = url.partition(parts.netloc)[2] or "/"
+        target = url.partition("#")[0].partition(parts.netloc)[2] or "/"
         sent = [("Host", parts.netloc), *headers, *self._cookie_header(parts.hostname or "")]
         body = urlencode(form).encode() if form is not None else b""
         if form is not None:
             sent.append(("Content-Type", "application/x-www-form-urlencoded"))
-        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-        for name, value in [*sent, *([("Content-Length", str(len(body)))] if body else [])]:
-            connection.putheader(name, value)
-        connection.endheaders(body or None)
-        response = connection.getresponse()
-        answer = Answer(url, response.status, tuple(response.getheaders()), response.read())
-        connection.close()
+        try:
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            for name, value in [*sent, *([("Content-Length", str(len(body)))] if body else [])]:
+                connection.putheader(name, value)
+            connection.endheaders(body or None)
+            response = connection.getresponse()
+            answer = Answer(url, response.status, tuple(response.getheaders()), response.read())
+        finally:
+            connection.close()
         self._keep_cookies(parts.hostname or "", answer)
         self.history.append(answer)
         return answer
@@ -134,6 +137,10 @@ class _Connection(http.client.HTTPSConnection):
     def __init__(self, port: int, name: str, source_address: str) -> None:
         super().__init__(name, port, timeout=20, context=_TLS)
         self._name, self._source, self._tls = name, source_address, _TLS
+
+    def _encode_request(self, request: str) -> bytes:
+        # Raw bytes in an address, as curl sends them: http.client alone would refuse them.
+        return request.encode("latin-1")
 
     def connect(self) -> None:
         plain = socket.create_connection(("127.0.0.1", self.port), 20, (self._source, 0))

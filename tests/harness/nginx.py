@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 NGINX = "/usr/sbin/nginx"
 _START_SECONDS = 10.0
+# net.ipv4.ip_local_port_range begins at 32768.
+_PORTS = range(12000, 32000)
 
 
 class NginxRefusedError(Exception):
@@ -41,10 +44,16 @@ class Nginx:
 
 
 def find_free_port() -> int:
-    """A loopback port that nobody listens on now. Another process may take it before you do."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody uses now, another at each call.
+
+    Below those that the kernel gives to outgoing connections: one of them would take it before your server does,
+    which happens in every few hundred tests.
+    """
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def render_main(directory: Path, http: str, *, workers: int = 1) -> str:
@@ -64,7 +73,7 @@ http {{
     access_log off;
     server_tokens off;
     lingering_timeout 1s;
-    server_names_hash_bucket_size 128;
+    server_names_hash_bucket_size 512;
 {temporary}
 {http}
 }}
@@ -88,8 +97,7 @@ def start_nginx(directory: Path, http: str, *, port: int, workers: int = 1) -> N
     deadline = time.monotonic() + _START_SECONDS
     while not _accepts(port):
         if process.poll() is not None:
-            assert process.stderr is not None
-            raise NginxRefusedError(process.stderr.read().decode())
+            raise NginxRefusedError(process.communicate()[1].decode())
         if time.monotonic() > deadline:
             nginx.stop()
             raise NginxRefusedError(f"nginx did not listen on port {port}\n{nginx.error_log}")

@@ -85,6 +85,7 @@ class RawServer(Recorder):
     def __init__(self, address: Path | tuple[str, int], handler: Handler) -> None:
         super().__init__()
         self.handler = handler
+        self.connection_count = 0
         self._connections: set[socket.socket] = set()
         family = _UnixServer if isinstance(address, Path) else _TcpServer
         self._server = family(str(address) if isinstance(address, Path) else address, _make_handler(self))
@@ -127,16 +128,20 @@ def _make_handler(server: RawServer) -> type[socketserver.BaseRequestHandler]:
     class Connection(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             server._connections.add(self.request)
+            server.connection_count += 1
+            try:
+                self._serve()
+            except (OSError, ValueError):
+                return  # the peer went away, or sent what is no HTTP: its problem
+            finally:
+                server._connections.discard(self.request)
+
+        def _serve(self) -> None:
             with self.request.makefile("rwb") as stream:
-                try:
-                    while (request := read_message(stream)) is not None:
-                        server.seen.append(request)
-                        if not _answer(stream, request, server.handler(request)):
-                            return
-                except (ConnectionError, ValueError):
-                    return  # the peer went away, or sent what is no HTTP: its problem
-                finally:
-                    server._connections.discard(self.request)
+                while (request := read_message(stream)) is not None:
+                    server.seen.append(request)
+                    if not _answer(stream, request, server.handler(request)):
+                        return
 
     return Connection
 
@@ -204,9 +209,15 @@ def send_raw(port: int, data: bytes, *, timeout_seconds: float = 10.0) -> Messag
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_seconds) as connection:
         try:
             connection.sendall(data)
-            return read_message(connection.makefile("rb"), head_only=data.startswith(b"HEAD "))
+            return receive(connection, head_only=data.startswith(b"HEAD "))
         except ConnectionError:
             return None
+
+
+def receive(connection: socket.socket, *, head_only: bool = False) -> Message | None:
+    """The one answer that is read from a connection; what comes after it is lost."""
+    with connection.makefile("rb") as stream:
+        return read_message(stream, head_only=head_only)
 
 
 def fetch(

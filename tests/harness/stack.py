@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,7 @@ class Stack:
     provider: IdentityProvider
     application: EchoApplication
     config: dict[str, Any]
+    program: Sequence[str] = ("authd.cli", "serve")
     authd: subprocess.Popen[bytes] | None = field(default=None)
 
     def url(self, host: str, path: str = "/") -> str:
@@ -95,11 +97,11 @@ class Stack:
     def start_authd(self) -> None:
         """Start `authd serve` and wait until it is ready."""
         log = (self.directory / "authd.log").open("ab")
-        command = [sys.executable, "-m", "authd.cli", "serve", "--config", str(self.directory / "authd.yml")]
+        command = [sys.executable, "-m", *self.program, "--config", str(self.directory / "authd.yml")]
         self.authd = subprocess.Popen(command, stderr=log, stdout=log)
         log.close()
         deadline = time.monotonic() + _START_SECONDS
-        while self.ask_authd("/readyz") != 200:
+        while self.ask_authd("/readyz", self.listener_headers) != 200:
             assert self.authd.poll() is None, f"authd ended:\n{self.log_text[-3000:]}"
             assert time.monotonic() < deadline, f"authd is not ready:\n{self.log_text[-3000:]}"
             time.sleep(0.05)
@@ -122,16 +124,24 @@ class Stack:
         assert self.authd is not None
         self.authd.send_signal(signal.SIGHUP)
 
+    @property
+    def listener_headers(self) -> list[tuple[str, str]]:
+        """What nginx sends to a TCP listener to prove itself; nothing on a unix socket."""
+        name = self.config.get("listen_secret_file")
+        return [("X-Authd-Secret", (self.directory / name).read_text().strip())] if name else []
+
     def ask_authd(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> int:
         """Ask authd itself, past nginx. 0 if it does not answer."""
         return self.fetch_authd(path, headers)[0]
 
     def fetch_authd(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
         """Status and body of authd's own answer; (0, b"") without one."""
-        connection = http.client.HTTPConnection("authd", timeout=5)
-        connection.sock = socket.socket(socket.AF_UNIX)
+        kind, _, rest = self.config["listen"].partition(":")
+        connection = http.client.HTTPConnection("127.0.0.1", 0 if kind == "unix" else int(rest), timeout=5)
         try:
-            connection.sock.connect(str(self.directory / "authd.sock"))
+            if kind == "unix":
+                connection.sock = socket.socket(socket.AF_UNIX)
+                connection.sock.connect(rest)
             connection.putrequest("GET", path)
             for name, value in headers:
                 connection.putheader(name, value)
@@ -162,6 +172,11 @@ def find_children(pid: int) -> list[int]:
         return []
 
 
+def find_memory_directory() -> str | None:
+    """Where files live in memory; None where the machine has no such place."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 @contextlib.contextmanager
 def start_stack(
     directory: Path,
@@ -171,8 +186,12 @@ def start_stack(
     settings: dict[str, Any] | None = None,
     locations: dict[str, str] | None = None,
     provider_settings: dict[str, Any] | None = None,
+    program: Sequence[str] = ("authd.cli", "serve"),
 ) -> Iterator[Stack]:
-    """Run everything. `locations` maps a host to nginx locations of its own instead of one `location /`."""
+    """Run everything. `locations` maps a host to nginx locations of its own instead of one `location /`.
+
+    `program` is the module that is run as authd, with its first arguments.
+    """
     port = find_free_port()
     client = {
         "client_id": "authd",
@@ -181,16 +200,22 @@ def start_stack(
     }
     (directory / "idp").mkdir()
     with contextlib.ExitStack() as cleanup:
+        # In memory: on the disk of a busy machine one fsync may take longer than authd waits for a store (200 ms).
+        memory = Path(cleanup.enter_context(tempfile.TemporaryDirectory(dir=find_memory_directory())))
+        (directory / "authd.db").symlink_to(memory / "authd.db")
         provider = cleanup.enter_context(start_identity_provider(directory / "idp", people=people, clients=[client]))
         application = cleanup.enter_context(EchoApplication())
         config = _write_config(directory, port, provider.issuer, applications, settings or {}, provider_settings or {})
         hosts = _hosts(applications)
         _render_nginx(directory)
-        ensure_certificates(directory, [TEAM, *hosts])
+        ensure_certificates(directory, [TEAM, *(host.removeprefix("*.") for host in hosts)])
         text = _render_http(directory, port, application.port, applications, locations or {})
+        started: list[Stack] = []
+        # After nginx: while that keeps connections open, authd waits for them to come to an end.
+        cleanup.callback(lambda: [stack.stop_authd() for stack in started])
         nginx = cleanup.enter_context(running_nginx(directory, text, port=port))
-        stack = Stack(directory, port, nginx, provider, application, config)
-        cleanup.callback(stack.stop_authd)
+        stack = Stack(directory, port, nginx, provider, application, config, program)
+        started.append(stack)
         stack.start_authd()
         yield stack
 

@@ -56,10 +56,14 @@ function policy() {
   return prompts;
 }
 
-// Nobody is asked for consent: the clients are the operator's own.
+// Nobody is asked for consent: the clients are the operator's own. One grant a session, as the library's default
+// has it: with a new one for each attempt, the codes of somebody's other tabs would be worth nothing.
 async function grantEverything(ctx) {
-  const { client: { clientId }, session: { accountId }, params: { scope } } = ctx.oidc;
-  const grant = new ctx.oidc.provider.Grant({ clientId, accountId });
+  const { client: { clientId }, session, params: { scope } } = ctx.oidc;
+  const { accountId } = session;
+  const known = session.grantIdFor(clientId);
+  const grant = (known && await ctx.oidc.provider.Grant.find(known))
+    || new ctx.oidc.provider.Grant({ clientId, accountId });
   grant.addOIDCScope(scope);
   await grant.save();
   return grant;

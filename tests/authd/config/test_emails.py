@@ -23,6 +23,7 @@ from authd.config.emails import parse_email_domain
         ("alice@XN--BCHER-KVA.example", "alice@xn--bcher-kva.example"),
         ("alice@straße.example", "alice@xn--strae-oqa.example"),
         ("zażółć@example.com", "zażółć@example.com"),
+        ("ÉMILE@example.com", "Émile@example.com"),
     ],
 )
 def test_addresses_have_one_spelling(text: str, email: str) -> None:

@@ -125,7 +125,9 @@ def test_an_encryption_key_may_share_the_id_of_a_signing_key() -> None:
     assert parse(public_jwk("one"), public_jwk("two", kid="one", use="enc")).find("one", "RS256") is not None
 
 
-@pytest.mark.parametrize("secret", [{"kty": "oct", "k": "c2VjcmV0"}, {"kty": "EC", "d": "AAAA"}, {"k": "AA"}])
+@pytest.mark.parametrize(
+    "secret", [{"kty": "oct"}, {"kty": "oct", "k": "c2VjcmV0"}, {"kty": "EC", "d": "AAAA"}, {"k": "AA"}]
+)
 def test_a_published_secret_spoils_the_set(secret: dict[str, object]) -> None:
     with pytest.raises(KeySetError, match="private or symmetric"):
         parse(public_jwk("one"), secret)

@@ -1,0 +1,102 @@
+"""Writes that wait together are committed together.
+
+A commit with `synchronous=FULL` waits for the disk. Fifty logins at once, each with a commit of its own, would queue
+for longer than a call to the store may take; as one transaction they cost little more than one. Each write has a
+savepoint, so that one that fails takes no other with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+_Result = TypeVar("_Result")
+_Write = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
+MOST_TOGETHER = 200
+
+
+class GroupWriter:
+    """A thread with the only writing connection of this process, which is in autocommit mode and is closed here."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="authd-sqlite-write", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[sqlite3.Connection], _Result]) -> Future[_Result]:
+        """Queue one write. Its future is done after the commit; cancelled before its turn, it does not happen."""
+        future: Future[_Result] = Future()
+        if self._thread.is_alive():
+            self._waiting.put((work, future))
+        else:
+            future.set_exception(sqlite3.OperationalError("the store is closed"))
+        return future
+
+    def close(self) -> None:
+        """Finish what is queued, and stop. Calling it twice is no error."""
+        self._waiting.put(None)
+        self._thread.join(timeout=1)
+
+    def _run(self) -> None:
+        ends = False
+        while not ends and (first := self._waiting.get()) is not None:
+            together, ends = self._collect(first)
+            self._commit([write for write in together if write[1].set_running_or_notify_cancel()])
+        self._connection.close()
+
+    def _collect(self, first: _Write) -> tuple[list[_Write], bool]:
+        """Whatever waits by now, and whether the end is among it."""
+        together = [first]
+        while len(together) < MOST_TOGETHER:
+            try:
+                following = self._waiting.get_nowait()
+            except queue.Empty:
+                break
+            if following is None:
+                return together, True
+            together.append(following)
+        return together, False
+
+    def _commit(self, writes: list[_Write]) -> None:
+        """Nobody is told of a result before the commit; everybody is told of an error that ends the transaction."""
+        results: list[tuple[Future[Any], Any]] = []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for work, future in writes:
+                try:
+                    results.append((future, self._run_one(work)))
+                except sqlite3.Error as error:
+                    if not self._connection.in_transaction:
+                        raise  # a full disk, for example, ends the whole transaction by itself
+                    future.set_exception(error)
+            self._connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - a thread that died here would hold the lock on the file for ever
+            self._fail(writes, error)
+            return
+        for future, result in results:
+            future.set_result(result)
+
+    def _run_one(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
+        self._connection.execute("SAVEPOINT one")
+        try:
+            result = work(self._connection)
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO one")
+                self._connection.execute("RELEASE one")
+            raise
+        self._connection.execute("RELEASE one")
+        return result
+
+    def _fail(self, writes: list[_Write], error: Exception) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._connection.rollback()
+        for _, future in writes:
+            if not future.done():
+                future.set_exception(error)

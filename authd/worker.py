@@ -1,0 +1,191 @@
+"""One worker: its parts, made from a configuration and joined, and the loop that keeps them fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import string
+import time
+from collections.abc import Callable
+
+from authd.access import Access
+from authd.attempts import Attempts
+from authd.audit import log_event
+from authd.config import Config, IdentityProviderConfig
+from authd.errors import AuthdError, StoreError, StoreUnavailableError
+from authd.keys import Keyring
+from authd.limits import LoginLimits
+from authd.login import Login, Policies
+from authd.metrics import Metrics
+from authd.policy.index import build_index
+from authd.providers import Providers, load_client_secret
+from authd.sealing import Sealer
+from authd.sessions import POLL_SECONDS, Sessions
+from authd.state.base import Store
+from authd.state.records import Records
+from authd.tokens import Tokens
+
+_ALPHABET = string.ascii_letters + string.digits
+_UPKEEP_SECONDS = 60
+# A sweep removes a bounded number of rows, so that it holds no lock for long.
+_MOST_SWEEPS = 50
+
+
+def new_id(length: int) -> str:
+    """Unguessable text of letters and digits, just under 6 bits each."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+class Worker:
+    """The parts of one worker process. `start` and `run` belong to its event loop."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        store: Store,
+        sealer: Sealer,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        new_config: Callable[[], Config | None] = lambda: None,
+        find_client_secret: Callable[[IdentityProviderConfig], str | None] = load_client_secret,
+    ) -> None:
+        """`new_config` is asked twice a second and gives a configuration that was loaded meanwhile, once.
+
+        `find_client_secret` gives the secret that goes with a provider. Raises SecretError.
+        """
+        self.clock, self._monotonic = clock, monotonic
+        self.store = store
+        self.metrics = Metrics()
+        self._new_config = new_config
+        self._next_upkeep = monotonic() + _UPKEEP_SECONDS
+        self._keyring: Keyring | None = None
+        self.records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
+        self._providers = Providers(
+            store=store, records=self.records, clock=clock, find_client_secret=find_client_secret
+        )
+        self._policies = self._derive_policies(config)
+        self._join(config, sealer)
+
+    def _join(self, config: Config, sealer: Sealer) -> None:
+        """Make the two stories and what they share. Each part gets what it depends on, and nothing else."""
+        self.sessions = Sessions(
+            self.store,
+            self.records,
+            clock=self.clock,
+            monotonic=self._monotonic,
+            outage_grace_seconds=config.store_outage_grace_seconds,
+        )
+        self.tokens = Tokens(issuer=config.issuer, keyring=self.keyring, clock=self.clock)
+        self.access = Access(
+            index=lambda: self._policies.index,
+            tokens=self.tokens,
+            sessions=self.sessions,
+            clock=self.clock,
+            decision_cache_seconds=config.decision_cache_seconds,
+        )
+        self.login = Login(
+            policies=self.policies,
+            attempts=Attempts(sealer, self.clock),
+            tokens=self.tokens,
+            sessions=self.sessions,
+            records=self.records,
+            limits=LoginLimits(self.store, limits=self._login_limits, clock=self.clock),
+            clock=self.clock,
+            new_id=new_id,
+        )
+
+    def policies(self) -> Policies:
+        """The configuration, index and providers that count now."""
+        return self._policies
+
+    def public_origin(self, host: str) -> str:
+        """`https://host[:port]` by the configuration that counts now."""
+        return self._policies.index.public_origin(host)
+
+    def keyring(self) -> Keyring:
+        """The signing keys. Raises StoreUnavailableError until they could be read once."""
+        if self._keyring is None:
+            raise StoreUnavailableError("the signing keys could not be read from the store yet")
+        return self._keyring
+
+    def problems(self) -> list[str]:
+        """What stands between this worker and being ready; empty if nothing does."""
+        return (["signing keys not loaded"] if self._keyring is None else []) + (
+            [] if self.sessions.is_current() else ["store does not answer"]
+        )
+
+    async def start(self) -> None:
+        """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
+        await self.sessions.start()
+        await self._upkeep()
+
+    async def run(self) -> None:
+        """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
+        ends."""
+        was_up = self._keyring is not None
+        while True:
+            try:
+                was_up = await self._run_once(was_up)
+            except Exception as error:  # noqa: BLE001 - a loop that died would miss every revocation from then on
+                log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _run_once(self, was_up: bool) -> bool:
+        self._take_new_config()
+        problem = await self._follow_store()
+        is_up = problem is None
+        if is_up != was_up:
+            log_event("store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem)
+        self.metrics.set_store_up(is_up)
+        self.metrics.flush()
+        return is_up
+
+    async def _follow_store(self) -> str | None:
+        """One round with the store; what went wrong, or None."""
+        try:
+            if self._keyring is None:
+                await self.start()
+            await self.sessions.poll()
+            if self._monotonic() >= self._next_upkeep:
+                self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
+                await self._upkeep()
+        except StoreError as error:
+            return str(error)
+        return None
+
+    async def _upkeep(self) -> None:
+        """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError."""
+        now = int(self.clock())
+        self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
+        self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
+        for _ in range(_MOST_SWEEPS):
+            if not await self.store.sweep(now=now):
+                break
+
+    def close(self) -> None:
+        """Let go of the providers' connections; the store is its opener's to close."""
+        self._providers.close()
+
+    def _take_new_config(self) -> None:
+        try:
+            config = self._new_config()
+            if config is not None:
+                self._policies = self._derive_policies(config)
+                log_event("config.loaded", applications=len(config.applications))
+                self.metrics.set_reload_successful(True)
+        except AuthdError as error:
+            # The master has validated it, so this is unforeseen. The running configuration stays.
+            self.metrics.set_reload_successful(False)
+            log_event("config.refused", level="error", message=str(error))
+
+    def _derive_policies(self, config: Config) -> Policies:
+        return Policies(config, build_index(config), self._providers.select(config))
+
+    def _login_limits(self) -> tuple[int, int, int]:
+        limits = self._policies.config.login_rate_limit
+        return limits.per_address, limits.per_person, limits.window_seconds
+
+
+def _report_broken_row(kind: str) -> None:
+    log_event("store.broken_row", level="error", kind=kind, message="a row was not sealed by us; treated as missing")

@@ -1,0 +1,73 @@
+"""The same code against a provider that nobody here wrote: npm's certified `oidc-provider`, with PKCE demanded."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from authd.errors import ProviderRefusedError
+from authd.model import Identity
+from tests.authd.idp.logins import REDIRECT_URI, make_settings, make_worker
+from tests.harness.idp import IdentityProvider, Person, start_identity_provider
+
+SECRET = "s3cret+with%signs-and-40-characters-or-more"
+CLIENTS = (
+    {"client_id": "confidential", "client_secret": SECRET, "redirect_uris": [REDIRECT_URI]},
+    {"client_id": "public", "token_endpoint_auth_method": "none", "redirect_uris": [REDIRECT_URI]},
+)
+ALICE = Person(
+    account="alice",
+    claims={"email": "alice@example.com", "email_verified": True, "groups": ["engineers"], "department": "research"},
+    amr=("pwd", "otp"),
+)
+MALLORY = Person(account="mallory", claims={"email": "ceo@example.com", "email_verified": False})
+
+
+@pytest.fixture(scope="module", params=[("RS256", False), ("ES256", True), ("PS512", False)], ids=str)
+def provider(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[IdentityProvider]:
+    algorithm, claims_in_id_token = request.param
+    with start_identity_provider(
+        tmp_path_factory.mktemp("certified"),
+        people=[ALICE, MALLORY],
+        clients=CLIENTS,
+        algorithm=algorithm,
+        claims_in_id_token=claims_in_id_token,
+    ) as started:
+        yield started
+
+
+async def log_in(provider: IdentityProvider, account: str | None, *, secret: str | None = SECRET) -> Identity:
+    settings = make_settings(
+        provider.issuer,
+        client_id="confidential" if secret else "public",
+        scopes=["openid", "email", "profile", "groups"],
+    )
+    worker = make_worker(settings, client_secret=secret)
+    try:
+        url = await worker.begin(state="state", nonce="n-1", code_verifier="v" * 43, prompt=None)
+        step = provider.cancel if account is None else lambda url: provider.log_in(url, account)
+        callback = await asyncio.to_thread(step, url)
+        return await worker.finish(callback.partition("?")[2], nonce="n-1", code_verifier="v" * 43)
+    finally:
+        worker.close()
+
+
+@pytest.mark.parametrize("secret", [SECRET, None], ids=["confidential", "public"])
+async def test_alice_logs_in(provider: IdentityProvider, secret: str | None) -> None:
+    identity = await log_in(provider, "alice", secret=secret)
+    assert identity.provider_subject == "alice"
+    assert identity.email == "alice@example.com"
+    assert identity.groups == ("engineers",)
+    assert identity.auth_methods == ("pwd", "otp")
+
+
+async def test_an_address_that_was_not_verified_is_nobodys(provider: IdentityProvider) -> None:
+    identity = await log_in(provider, "mallory")
+    assert identity.email is None
+    assert identity.unverified_email == "ceo@example.com"
+
+
+async def test_cancelling_is_a_refusal(provider: IdentityProvider) -> None:
+    with pytest.raises(ProviderRefusedError) as refusal:
+        await log_in(provider, None)
+    assert refusal.value.cause == "access_denied"

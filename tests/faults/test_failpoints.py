@@ -1,0 +1,198 @@
+"""Whatever step of authd fails, in whatever way: nobody gets in who may not, and nobody is logged out.
+
+Through the real nginx. The list of steps is found by looking at the program (tests/faults/failpoints.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.faults.failpoints import ERRORS, LOG_VARIABLE, VALUES, find_failpoints
+from tests.faults.visits import COOKIE, HOST, OTHER_HOST, VISITS, Scene, Visit, set_scene, wait_until
+from tests.harness.browser import Answer
+
+pytestmark = pytest.mark.nginx
+
+Case = tuple[Visit, str, str, str]  # what somebody does; which step fails; before or after it; how
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    directory = tmp_path_factory.mktemp("failpoints")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv(LOG_VARIABLE, str(directory / "failpoints.log"))
+        with set_scene(directory) as prepared:
+            yield prepared
+
+
+@pytest.fixture(scope="module")
+def steps(scene: Scene) -> dict[str, list[str]]:
+    """The steps that each visit goes through while nothing fails."""
+    traced = {}
+    for number, visit in enumerate(VISITS):
+        visit.go(scene, f"trace{number}~{visit.where}~trace")
+        traced[visit.name] = scene.passed(f"trace{number}")
+    return traced
+
+
+# Steps that no visitor's request goes through, and what makes them fail instead.
+_ELSEWHERE = {
+    "Worker.start": "test_background",
+    "Worker.upkeep": "test_background",
+    "Worker.run": "test_background",
+    "Worker._follow_store": "test_background",
+    "Sessions.start": "test_background",
+    "Sessions.poll": "test_background",
+    "Records.load_keyring": "test_background",
+    "SqliteStore.cursor": "test_background",
+    "SqliteStore.tombstones_since": "test_background",
+    "SqliteStore.sweep": "test_background",
+    "SqliteStore.size": "nothing but tests calls it",
+    "SqliteStore.close": "at the end of the process",
+    "_Lifespan.process_startup": "test_background",
+    "_Lifespan.process_shutdown": "at the end of the process",
+    "PromptWorker._end_when_idle": "at the end of the process",
+    "RequestCounter.__call__": "around the orders, so that none reaches it",
+    "Health.on_get_healthz": "nginx leads nobody there",
+    "Health.on_get_readyz": "nginx leads nobody there",
+    "MetricsResource.on_get": "nginx leads nobody there",
+    "ListenerSecret.process_request": "only with a TCP listener",
+    "ErrorHandlers.answer_malformed": "nginx sends nothing malformed",
+    "ErrorHandlers.answer_store_error": "a second fault: see below",
+    "ErrorHandlers.answer_unforeseen": "a second fault: see below",
+    "ProviderKeys._find_newer": "test_key_rollover",
+    "ProviderKeys._find_from_others": "test_key_rollover",
+    "Worker._may_refetch": "test_key_rollover",
+    "Records.find": "test_key_rollover",
+    "NothingShared.find": "never in the program",
+    "NothingShared.leave": "never in the program",
+    "OidcProvider._verify_userinfo": "tests/authd/idp: this provider signs no userinfo",
+}
+# No call of these can fail for the store: what they then answer is not made for it.
+_BEFORE_THE_STORE = (
+    "RefuseByDefault.process_request",
+    "ErrorHandlers.answer_http_error",
+    "ErrorHandlers.answer_login_error",
+)
+# Faults that are borne: the step is of use to others only, and what it was for goes on.
+_BORNE = {("Records.leave", "StoreUnavailableError"), ("Records.leave", "StoreDamagedError")}
+_ERRORS_FOR_DEAR_VISITS = ("RuntimeError", "StoreUnavailableError")
+# On a busy machine the store's own deadline may be first.
+_TRIES = 5
+
+
+def test_every_step_is_made_to_fail(steps: dict[str, list[str]]) -> None:
+    """A new `async def` fails this test until a visit leads through it."""
+    passed = {name for names in steps.values() for name in names}
+    assert set(find_failpoints()) - passed == set(_ELSEWHERE)
+
+
+@pytest.mark.parametrize("visit", VISITS, ids=lambda visit: visit.name)
+def test_an_error_lets_nobody_in(scene: Scene, steps: dict[str, list[str]], visit: Visit) -> None:
+    errors = _ERRORS_FOR_DEAR_VISITS if visit.is_dear else ERRORS
+    cases = [(visit, name, "before", error) for name in steps[visit.name] for error in errors]
+    cases += [(visit, name, "after", "RuntimeError") for name in steps[visit.name]]
+    for (_, name, _, error), answer in _run(scene, cases):
+        if (name, error) in _BORNE:
+            continue
+        assert answer.status in (400, 401, 403, 500, 503), (name, error, answer)
+        if error.startswith("Store") and name not in _BEFORE_THE_STORE:
+            assert answer.status == 503, (name, error, answer)
+            assert answer.get("Retry-After"), (name, error, answer)
+    _assert_everybody_is_still_logged_in(scene)
+
+
+@pytest.mark.parametrize("visit", VISITS, ids=lambda visit: visit.name)
+def test_a_broken_answer_lets_nobody_in(scene: Scene, steps: dict[str, list[str]], visit: Visit) -> None:
+    """A step that gives back nonsense instead of its answer, having done its work or not."""
+    values = ("garbage",) if visit.is_dear else VALUES
+    cases = [(visit, name, at, value) for name in steps[visit.name] for at in ("before", "after") for value in values]
+    _run(scene, cases)
+    _assert_everybody_is_still_logged_in(scene)
+
+
+def test_a_second_fault_in_the_answer_to_the_first_lets_nobody_in(scene: Scene) -> None:
+    handlers = {"answer_store_error": "StoreUnavailableError", "answer_unforeseen": "RuntimeError"}
+    cases = [
+        (visit, f"RefuseByDefault.process_request+ErrorHandlers.{handler}", "before", error)
+        for visit in VISITS
+        for handler, error in handlers.items()
+    ]
+    for case, answer in _run(scene, cases):
+        assert answer.status in (500, 503), (case, answer)
+    _assert_everybody_is_still_logged_in(scene)
+
+
+def test_a_step_that_never_ends_lets_nobody_in(scene: Scene, steps: dict[str, list[str]]) -> None:
+    """nginx gives the check 4 s with its second try, here the rest as well, and then shows its own page.
+
+    400 comes from a second try of what can only be done once: the page that leads back to the beginning of the login.
+    """
+    for case, answer in _run(scene, _once_each(steps, "hang"), at_once=50):
+        assert answer.status in (400, 503), (case, answer)
+    _assert_everybody_is_still_logged_in(scene)
+
+
+def test_a_worker_killed_at_any_step_lets_nobody_in(scene: Scene, steps: dict[str, list[str]]) -> None:
+    """A request that kills whoever answers it is tried twice; then the visitor sees nginx' own page."""
+    cases = {case[1]: case for case in _once_each(steps, "kill") if "._" not in case[1]}
+    for case, answer in _run(scene, cases.values(), at_once=1):
+        assert answer.status in (400, 503), (case, answer)
+    _assert_everybody_is_still_logged_in(scene)
+
+
+def _once_each(steps: dict[str, list[str]], action: str) -> list[Case]:
+    """Every step once for each path of authd that leads through it."""
+    cases: dict[tuple[str, str], Case] = {}
+    for visit in VISITS:
+        for name in steps[visit.name]:
+            cases.setdefault((visit.where, name), (visit, name, "before", action))
+    return list(cases.values())
+
+
+def _run(scene: Scene, cases: Iterable[Case], at_once: int = 8) -> list[tuple[Case, Answer]]:
+    """Make each case happen, and check what holds for all of them. Fails where a fault did not happen."""
+
+    def run(case: Case) -> Answer:
+        for _ in range(_TRIES):
+            wait_until(lambda: scene.stack.ask_authd("/healthz") == 200)
+            has_happened, answer = _try(scene, case)
+            if has_happened:
+                return answer
+        raise AssertionError(f"the fault did not happen: {case}, {answer}")
+
+    listed = list(cases)
+    with ThreadPoolExecutor(at_once) as threads:
+        return list(zip(listed, threads.map(run, listed), strict=True))
+
+
+def _try(scene: Scene, case: Case) -> tuple[bool, Answer]:
+    visit, names, position, action = case
+    scene.case_number += 1
+    number = f"{action}{scene.case_number}"
+    answer = visit.go(scene, f"{number}~{visit.where}~{names}~{position}~{action}")
+    assert visit.may_pass or not scene.reached(number), (case, answer)
+    assert visit.may_pass or b'"application": true' not in answer.body, (case, answer)
+    _assert_no_session_is_deleted(answer, case)
+    has_raised_itself = position == "after" and answer.status >= 400
+    return has_raised_itself or scene.failed(number) == names.split("+"), answer
+
+
+def _assert_no_session_is_deleted(answer: Answer, case: Case) -> None:
+    """A fault of ours never ends a session. A logout that took place is no fault, whatever happened after it."""
+    _, name, position, _ = case
+    has_logged_out = answer.status == 200 and "logged out" in answer.text
+    has_logged_out |= position == "after" and name.endswith(("_log_out", "on_post_logout"))
+    for line in answer.get_all("Set-Cookie"):
+        is_session = line.startswith((COOKIE, "CF_Authorization", "__Host-authd_team"))
+        assert has_logged_out or not (is_session and "Max-Age=0" in line), (case, line)
+
+
+def _assert_everybody_is_still_logged_in(scene: Scene) -> None:
+    assert scene.alice.request(scene.stack.url(HOST)).status == 200
+    assert scene.alice.visit(scene.stack.url(OTHER_HOST)).status == 200
+    assert scene.mallory.request(scene.stack.url(OTHER_HOST)).status == 200
+    assert scene.bob.request(scene.stack.url(HOST)).status == 403

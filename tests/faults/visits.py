@@ -1,0 +1,225 @@
+"""What visitors do while something in authd goes wrong: requests, each with the order for a fault in its query."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+
+from tests.harness.browser import Answer, Browser
+from tests.harness.idp import Person
+from tests.harness.stack import ALICE, MALLORY, Stack, start_stack
+
+HOST, OTHER_HOST, TEAM = "grafana.test", "wiki.other.example", "auth.test"
+PREFIX = "/cdn-cgi/access"
+BOB = Person("bob", {"email": "bob@example.com", "email_verified": True, "groups": []})
+CAROL = Person("carol", {"email": "carol@example.com", "email_verified": True, "groups": []})
+COOKIE = "CF_AUTHORIZATION"
+
+
+@dataclass(slots=True)
+class Scene:
+    """Alice may open both applications; Bob could until his policy changed; Carol logged out and kept her cookie."""
+
+    stack: Stack
+    log: Path
+    alice: Browser
+    bob: Browser
+    carol: Browser
+    mallory: Browser
+    forger: Browser
+    case_number: int = field(default=0)
+
+    def passed(self, case: str) -> list[str]:
+        """The steps that a traced case went through, in their order, each once."""
+        return self._lines(case, "passed")
+
+    def failed(self, case: str) -> list[str]:
+        """The steps at which a case was made to fail."""
+        return self._lines(case, "failed")
+
+    def _lines(self, case: str, word: str) -> list[str]:
+        rows = [line.split() for line in self.log.read_text().splitlines()]
+        return list(dict.fromkeys(name for row_case, row_word, name in rows if (row_case, row_word) == (case, word)))
+
+    def reached(self, case: str) -> bool:
+        """Whether the application has seen a request of this case."""
+        return any(f"fp={case}~" in request.target for request in list(self.stack.application.seen))
+
+
+Go = Callable[[Scene, str], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One kind of request. `where` is authd's path that it leads to; `may_pass` if the application may see it.
+
+    `is_dear` if each takes a whole login to begin with.
+    """
+
+    name: str
+    where: str
+    go: Go
+    may_pass: bool = False
+    is_dear: bool = False
+
+
+def _follow(browser: Browser, url: str) -> str:
+    """Where a step leads that is no case yet. On a busy machine the store may need another try, as people do."""
+    for _ in range(10):
+        answer = browser.request(url)
+        if answer.status == 302:
+            return answer.location
+        sleep(0.1)
+    raise AssertionError((answer.status, answer.url, answer.text[:500]))
+
+
+def _log_in(scene: Scene) -> Browser:
+    for _ in range(10):
+        browser = scene.stack.browser()
+        if scene.stack.try_log_in(scene.stack.url(HOST), "alice", browser).status == 200:
+            return browser
+    raise AssertionError("nobody can log in")
+
+
+def _page(who: str) -> Go:
+    def go(scene: Scene, order: str) -> Answer:
+        browser = copy.deepcopy(getattr(scene, who)) if who else scene.stack.browser()
+        return browser.request(scene.stack.url(HOST, f"/?fp={order}"))
+
+    return go
+
+
+def _endpoint(who: str, host: str, path: str, method: str = "GET") -> Go:
+    def go(scene: Scene, order: str) -> Answer:
+        browser = copy.deepcopy(getattr(scene, who)) if who else scene.stack.browser()
+        url = scene.stack.url(host, f"{path}?fp={order}")
+        return browser.request(url, method=method, form={} if method == "POST" else None)
+
+    return go
+
+
+def _login(who: str) -> Go:
+    """The team host's login, with what the application's host says about this browser."""
+
+    def go(scene: Scene, order: str) -> Answer:
+        browser = copy.deepcopy(getattr(scene, who)) if who else scene.stack.browser()
+        browser.cookies.pop(HOST, None)
+        return browser.request(f"{_follow(browser, scene.stack.url(HOST))}&fp={order}")
+
+    return go
+
+
+def _callback(account: str) -> Go:
+    def go(scene: Scene, order: str) -> Answer:
+        browser = scene.stack.browser()
+        at_provider = _follow(browser, _follow(browser, scene.stack.url(HOST)))
+        callback_url = scene.stack.provider.log_in(at_provider, account)
+        return browser.request(f"{callback_url}&fp={order}")
+
+    return go
+
+
+def _redeem(is_thief: bool) -> Go:
+    """The application's host gets a one-time code of Alice: from her browser, or from one that she never saw."""
+
+    def go(scene: Scene, order: str) -> Answer:
+        alice = copy.deepcopy(scene.alice)
+        alice.cookies.pop(HOST, None)
+        redeem_url = _follow(alice, _follow(alice, scene.stack.url(HOST)))
+        browser = scene.stack.browser() if is_thief else alice
+        return browser.request(f"{redeem_url}&fp={order}")
+
+    return go
+
+
+def _log_out(host: str) -> Go:
+    def go(scene: Scene, order: str) -> Answer:
+        browser = _log_in(scene)
+        own_form = (("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html"))
+        url = scene.stack.url(host, f"{PREFIX}/logout?fp={order}")
+        return browser.request(url, method="POST", form={}, headers=own_form)
+
+    return go
+
+
+VISITS = (
+    Visit("anonymous", "auth", _page("")),
+    Visit("forged token", "auth", _page("forger")),
+    Visit("excluded person", "auth", _page("bob")),
+    Visit("ended session", "auth", _page("carol")),
+    Visit("another application's token", "auth", _page("mallory")),
+    Visit("admitted person", "auth", _page("alice"), may_pass=True),
+    Visit("challenge of a stranger", "challenge", _page("")),
+    Visit("challenge of an excluded person", "challenge", _page("bob")),
+    Visit("login of a stranger", "team", _login("")),
+    Visit("login of an excluded person", "team", _login("mallory")),
+    Visit("login of an admitted person", "team", _login("alice")),
+    Visit("callback of an excluded person", "team", _callback("mallory"), is_dear=True),
+    Visit("callback of an admitted person", "team", _callback("alice"), is_dear=True),
+    Visit("code of an admitted person", "app", _redeem(is_thief=False)),
+    Visit("stolen code", "app", _redeem(is_thief=True)),
+    Visit("logout at the application", "app", _log_out(HOST), is_dear=True),
+    Visit("logout at the team", "team", _log_out(TEAM), is_dear=True),
+    Visit("logout page at the application", "app", _endpoint("alice", HOST, f"{PREFIX}/logout")),
+    Visit("logout page at the team", "team", _endpoint("alice", TEAM, f"{PREFIX}/logout")),
+    Visit("identity at the application", "app", _endpoint("alice", HOST, f"{PREFIX}/get-identity")),
+    Visit("identity at the team", "team", _endpoint("alice", TEAM, f"{PREFIX}/get-identity")),
+    Visit("launcher", "team", _endpoint("alice", TEAM, "/")),
+    Visit("login with another account", "app", _endpoint("alice", HOST, f"{PREFIX}/login")),
+    Visit("keys", "app", _endpoint("", HOST, f"{PREFIX}/certs")),
+    Visit("style sheet", "app", _endpoint("", HOST, f"{PREFIX}/style.css")),
+    Visit("method that no endpoint has", "app", _endpoint("", HOST, f"{PREFIX}/certs", "DELETE")),
+)
+
+
+@contextmanager
+def set_scene(directory: Path) -> Iterator[Scene]:
+    """A stack whose authd has every failpoint, and the people in it. nginx waits 2 s for whatever it asks."""
+    with start_stack(
+        directory,
+        people=(ALICE, BOB, CAROL, MALLORY),
+        settings={"decision_cache_seconds": 0, "workers": 2},
+        program=("tests.faults.serve_with_failpoints",),
+    ) as stack:
+        _shorten_waits(stack)
+        mallory = stack.log_in(stack.url(OTHER_HOST), "mallory")
+        mallory.cookies[HOST] = {COOKIE: mallory.cookies[OTHER_HOST][COOKIE]}
+        alice, bob, carol = (stack.log_in(stack.url(HOST), name) for name in ("alice", "bob", "carol"))
+        forger = stack.browser()
+        forger.cookies[HOST] = {COOKIE: _forge(alice.cookies[HOST][COOKIE])}
+        kept = copy.deepcopy(carol)
+        carol.request(stack.url(HOST, f"{PREFIX}/logout"), method="POST", form={}, headers=())
+        _exclude_bob(stack, bob)
+        yield Scene(stack, directory / "failpoints.log", alice, bob, kept, mallory, forger)
+
+
+def _forge(token: str) -> str:
+    head, payload, signature = token.split(".")
+    return f"{head}.{payload}.{signature[:20]}{'A' if signature[20] != 'A' else 'B'}{signature[21:]}"
+
+
+def _shorten_waits(stack: Stack) -> None:
+    for file in (stack.directory / "authd").glob("*.conf"):
+        file.write_text(re.sub(r"proxy_read_timeout \d\ds", "proxy_read_timeout 2s", file.read_text()))
+    stack.nginx.reload()
+
+
+def _exclude_bob(stack: Stack, bob: Browser) -> None:
+    grafana, *others = copy.deepcopy(stack.config["applications"])
+    grafana["policies"][0]["exclude"] = [{"email": "bob@example.com"}]
+    stack.write_config(applications=[grafana, *others])
+    stack.reload()
+    wait_until(lambda: bob.request(stack.url(HOST)).status == 403)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+    """Fails if the condition does not come true in time."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, "it did not come true in time"
+        sleep(0.05)
