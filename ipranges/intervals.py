@@ -75,12 +75,22 @@ def contains(intervals: Intervals, address: int) -> bool:
     return bool(intersect(((address, address),), intervals))
 
 
+def is_prefix(interval: Interval) -> bool:
+    """Whether an interval is exactly one prefix."""
+    size = interval[1] - interval[0] + 1
+    return size & (size - 1) == 0 and interval[0] & (size - 1) == 0
+
+
 def split_into_prefixes(interval: Interval, bits: int) -> Iterator[tuple[int, int]]:
     """The fewest (first address, prefix length) that cover an interval exactly, in order."""
     first, last = interval
+    if is_prefix(interval):
+        # Nearly always it is one prefix, and there may be 100,000 of them.
+        yield first, bits - (last - first + 1).bit_length() + 1
+        return
     while first <= last:
         aligned = (first & -first).bit_length() - 1 if first else bits
         fitting = (last - first + 1).bit_length() - 1
-        size = min(aligned, fitting)
-        yield first, bits - size
-        first += 1 << size
+        width = min(aligned, fitting)
+        yield first, bits - width
+        first += 1 << width

@@ -11,7 +11,7 @@ import re
 
 from ipranges.config import NftablesTarget
 from ipranges.errors import RefusedError
-from ipranges.intervals import Interval, Intervals, merge
+from ipranges.intervals import Interval, Intervals, is_prefix, merge
 from ipranges.networks import (
     BITS,
     FAMILIES,
@@ -102,7 +102,7 @@ def _render_interval(family: Family, interval: Interval) -> str:
     size = last - first + 1
     if size == 1:
         return render_address(family, first)
-    if size & (size - 1) == 0 and first & (size - 1) == 0:
+    if is_prefix(interval):
         return f"{render_address(family, first)}/{BITS[family] - size.bit_length() + 1}"
     return f"{render_address(family, first)}-{render_address(family, last)}"
 
