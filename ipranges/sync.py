@@ -59,7 +59,11 @@ def apply_remembered(config: Config, runtime: Runtime, *, only_kernel: bool = Fa
     targets = bring_targets(config, memories, results, store, runtime, only_kernel=only_kernel)
     generation = remember_generation(config, memories, store, runtime)
     stamps = store.load_stamps()
-    code = judge_run(config, results, targets, memories, stamps, now=runtime.now)
+    if only_kernel:
+        # At boot the question is whether the firewall stands; how old its list is, the next run tells.
+        code = judge_targets(targets)
+    else:
+        code = judge_run(config, results, targets, memories, stamps, now=runtime.now)
     duration = time.monotonic() - started
     return RunReport([*results.values()], targets, code, memories, stamps, generation, duration)
 
@@ -104,17 +108,23 @@ def judge_run(
         SourceOutcome.SEEDED: ExitCode.SOURCE_FAILED,
         SourceOutcome.NO_LIST: ExitCode.STALE,
     }
-    of_target = {
-        TargetOutcome.FAILED: ExitCode.APPLY_FAILED,
-        TargetOutcome.PUT_BACK_FAILED: ExitCode.PUT_BACK_FAILED,
-        TargetOutcome.HELD: ExitCode.HELD,
-    }
     codes = [of_source.get(result.outcome, ExitCode.OK) for result in results.values()]
-    codes += [of_target.get(result.outcome, ExitCode.OK) for result in targets]
+    codes.append(judge_targets([result for result in targets if result.outcome is not TargetOutcome.SKIPPED]))
     for name in results:
         if is_stale(memories[name], stamps.get(name, Stamps()), config, now=now):
             codes.append(ExitCode.STALE)
     return gravest(codes)
+
+
+def judge_targets(targets: Sequence[TargetResult]) -> ExitCode:
+    """The gravest of what happened to the targets; one that was left alone for want of a list counts as stale."""
+    of_target = {
+        TargetOutcome.FAILED: ExitCode.APPLY_FAILED,
+        TargetOutcome.PUT_BACK_FAILED: ExitCode.PUT_BACK_FAILED,
+        TargetOutcome.HELD: ExitCode.HELD,
+        TargetOutcome.SKIPPED: ExitCode.STALE,
+    }
+    return gravest([of_target.get(result.outcome, ExitCode.OK) for result in targets])
 
 
 def _remembered_result(name: str, recalled: Recalled) -> SourceResult:

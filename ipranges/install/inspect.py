@@ -59,7 +59,7 @@ def inspect_target(wanted: Wanted, store: StateStore) -> Inspection:
         if isinstance(wanted.target, FileTarget):
             return _inspect_file(wanted, wanted.target, was_applied, store)
         live = build_kernel_target(wanted.target).read(wanted.networks)
-    except ApplyError as error:
+    except (ApplyError, RefusedError) as error:
         return Inspection(wanted, Live(None), False, was_applied, str(error))
     in_sync = live.networks == wanted.networks and has_recorded_shape(wanted.target, live, record)
     return Inspection(wanted, live, in_sync, was_applied and record_mode_is(wanted.target, record))

@@ -163,9 +163,9 @@ def replace_and_prove(kernel: KernelTarget, before: Live, networks: NetworkSet, 
         after = kernel.read(networks)
         if after.networks != networks or after.shape == "incomplete":
             raise ApplyError("the live set, read back, is not the new one")
-    except ApplyError as error:
+    except (ApplyError, RefusedError) as error:
         _put_back(kernel, before, error)
-        raise
+        raise ApplyError(str(error)) from None
     return after
 
 
@@ -174,7 +174,7 @@ def _canonical(printed: str) -> str:
     return parse_network_set([printed]).all_cidrs[0]
 
 
-def _put_back(kernel: KernelTarget, before: Live, cause: ApplyError) -> None:
+def _put_back(kernel: KernelTarget, before: Live, cause: Exception) -> None:
     try:
         kernel.put_back(before)
     except ApplyError as error:

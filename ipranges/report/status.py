@@ -12,6 +12,7 @@ from ipranges.install import Inspection, Wanted, inspect_target
 from ipranges.install.lockout import settle_mode
 from ipranges.model import SourceOutcome, SourceResult, Stamps
 from ipranges.recall import Recalled, recall
+from ipranges.report.advice import find_advice
 from ipranges.report.table import render_age, render_table, render_time
 from ipranges.runtime import Runtime
 from ipranges.sources import CATALOG
@@ -46,6 +47,7 @@ class Status:
 
     sources: tuple[SourceStatus, ...]
     targets: tuple[TargetStatus, ...]
+    advice: tuple[str, ...] = ()
 
 
 def read_status(config: Config, runtime: Runtime) -> Status:
@@ -59,7 +61,8 @@ def read_status(config: Config, runtime: Runtime) -> Status:
         age = 0 if own else find_age_seconds(stamp, now=runtime.now)
         note = CATALOG[source.type].note if source.type in CATALOG else ""
         sources.append(SourceStatus(source.name, recalled, stamp, age, note))
-    return Status(tuple(sources), tuple(_read_targets(config, sources, store, runtime)))
+    targets = _read_targets(config, sources, store, runtime)
+    return Status(tuple(sources), tuple(targets), tuple(find_advice(config)))
 
 
 def _read_targets(
@@ -95,6 +98,8 @@ def render_status(status: Status) -> str:
     targets = [(t.label, t.state.replace("_", " "), _allowed(t), t.detail) for t in status.targets]
     text += render_table(("target", "state", "allows", "detail"), targets)
     notes = [f"{source.name}: {source.note}" for source in status.sources if source.note]
+    if status.advice:
+        text += "\nBeware:\n" + "".join(f"  {line}\n" for line in status.advice)
     if notes:
         text += "\nAn address list is layer one of two; it tells nobody who a visitor is:\n"
         text += "".join(f"  {note}\n" for note in notes)
@@ -141,6 +146,7 @@ def describe_status(status: Status) -> dict[str, Any]:
     return {
         "sources": {source.name: _describe_source(source) for source in status.sources},
         "targets": {target.label: {"state": target.state, "detail": target.detail} for target in status.targets},
+        "advice": status.advice,
     }
 
 
