@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from ipaddress import ip_address
 from typing import Annotated
@@ -63,10 +65,21 @@ def _verify_network(value: str) -> str:
     return value
 
 
+def _verify_public_key(value: str) -> str:
+    try:
+        key = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("must be an Ed25519 public key: 32 bytes in base64")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_verify_name)]
 AbsolutePath = Annotated[str, AfterValidator(_verify_absolute_path)]
 Url = Annotated[str, AfterValidator(_verify_url)]
 Network = Annotated[str, AfterValidator(_verify_network)]
+PublicKey = Annotated[str, AfterValidator(_verify_public_key)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Command = tuple[Annotated[str, Field(min_length=1)], ...]
 Count = Annotated[int, Field(strict=True, ge=1)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from ipranges.config.fields import AbsolutePath, Count, Model, Name, Network, Url
+from ipranges.config.fields import AbsolutePath, Count, Model, Name, Network, PublicKey, Url
 from ipranges.networks import Family
 
 SourceType = Literal[
@@ -55,6 +55,7 @@ class SourceConfig(Model):
     json_paths: OneOrMorePaths | None = Field(default=None, alias="json")
     serial: str | None = None
     cidrs: tuple[Network, ...] | None = None
+    public_key: PublicKey | None = None
     families: tuple[Family, ...] | None = Field(default=None, min_length=1)
     allow_private: bool | None = None
     min_prefix_v4: Annotated[int, Field(strict=True, ge=4, le=32)] | None = None
@@ -86,6 +87,8 @@ class SourceConfig(Model):
             found.append(("url", "a source of type url needs one", "a URL that begins with https://"))
         if self.type != "static" and self.cidrs is not None:
             found.append(("cidrs", "is for sources of type static only", "type: static"))
+        if self.type != "url" and self.public_key is not None:
+            found.append(("public_key", "is for sources of type url only", "type: url"))
         if self.type not in ("static", "url"):
             found += [(key, "is for sources of type url only", "type: url") for key in self._url_only_keys()]
         if self.type in ("static", "google-lb"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ipranges.errors import FetchError, IprangesError, RefusedError
 from ipranges.fetch.http import Fetched, Fetcher
+from ipranges.fetch.signature import SUFFIX, verify_signature
 from ipranges.model import Edition, SourceMemory, Validators
 from ipranges.sources import Attempt, Discovery, Provider
 from ipranges.validate import verify_edition
@@ -56,6 +57,10 @@ def _fetch_attempt(
     if answers[0].body is None and memory.current is not None:
         return FetchedEdition(memory.current, sent)
     try:
+        if provider.public_key:
+            for url, answer in zip(urls, answers, strict=True):
+                signature = fetcher.fetch(url + SUFFIX, accept="*/*").body or b""
+                verify_signature(provider.public_key, answer.body or b"", signature)
         said = attempt.parse([answer.body or b"" for answer in answers])
         edition = verify_edition(
             said.tokens,

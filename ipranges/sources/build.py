@@ -25,6 +25,7 @@ def build_provider(source: SourceConfig) -> Provider:
             expected="",
             attempts=tuple(_own_attempts(source)),
             fixed=source.cidrs or (),
+            public_key=source.public_key or "",
         )
     else:
         provider = _override_endpoints(replace(CATALOG[source.type], name=source.name), source)
@@ -33,7 +34,9 @@ def build_provider(source: SourceConfig) -> Provider:
 
 def fingerprint_source(source: SourceConfig) -> str:
     """What a remembered list depends on besides its bytes; another value voids conditional requests."""
-    settings = source.model_dump_json(include={"type", "url", "fallback", "json_paths", "serial", "families"})
+    settings = source.model_dump_json(
+        include={"type", "url", "fallback", "json_paths", "serial", "families", "public_key"}
+    )
     return hashlib.sha256(f"{PARSER_VERSION}\n{settings}".encode()).hexdigest()[:16]
 
 

@@ -62,4 +62,5 @@ class Provider:
     fixed: tuple[str, ...] = ()
     bundled: tuple[str, ...] = ()
     bundled_on: str = ""
+    public_key: str = ""
     note: str = ""
