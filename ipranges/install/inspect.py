@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,14 +93,11 @@ def _inspect_file(wanted: Wanted, target: FileTarget, was_applied: bool, store: 
     return Inspection(wanted, live, content == rendered and not interrupted, was_applied)
 
 
-def _parse_content(parse: object, content: bytes | None) -> NetworkSet | None:
-    if content is None or not callable(parse):
-        return None
+def _parse_content(parse: Callable[[str], NetworkSet], content: bytes | None) -> NetworkSet | None:
     try:
-        networks = parse(content.decode())
+        return None if content is None else parse(content.decode())
     except (RefusedError, UnicodeDecodeError):
         return None
-    return networks if isinstance(networks, NetworkSet) else None
 
 
 def _digest(text: str) -> str:

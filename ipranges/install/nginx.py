@@ -40,6 +40,7 @@ class NginxProgram:
     """One nginx, told by the commands that test and reload it, and by the files that it reads."""
 
     def __init__(self, target: NginxTarget, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._target = target
         self._test = ("nginx", "-t") if target.test is None else target.test
         self._reload = ("systemctl", "reload", "nginx") if target.reload is None else target.reload
         self._pid_file = Path(target.pid_file) if target.pid_file else None
@@ -47,15 +48,13 @@ class NginxProgram:
 
     def check_candidate(self, change: FileChange) -> None:
         """nginx reads the candidate in a configuration of its own; raises ApplyError."""
-        target = change.target
         binary = self._test[0] if self._test and Path(self._test[0]).name == "nginx" else "nginx"
         with TemporaryDirectory(prefix="ipranges-") as here:
             candidate = Path(here, "candidate.conf")
             candidate.write_bytes(change.new)
             include = f"include {candidate};"
-            # The error log is taken from the command line until the file is read.
             config = Path(here, "nginx.conf")
-            config.write_text(_render_harness(target, here, include))
+            config.write_text(_render_harness(self._target, here, include))
             try:
                 run_command((binary, "-t", "-q", "-p", here, "-e", "stderr", "-c", str(config)))
             except ApplyError as error:
@@ -106,11 +105,10 @@ class NginxProgram:
         return any(o is not None and o.config == master.config and o.pid != master.pid for o in others)
 
 
-def _render_harness(target: object, here: str, include: str) -> str:
-    kind = target.type if isinstance(target, NginxTarget) else ""
+def _render_harness(target: NginxTarget, here: str, include: str) -> str:
     in_http, in_server = include, "return 204;"
-    if isinstance(target, NginxTarget) and kind == "nginx-geo":
+    if target.type == "nginx-geo":
         in_server = f"if (${target.variable} = 0) {{ return 444; }}"
-    elif kind == "nginx-allow":
+    elif target.type == "nginx-allow":
         in_http, in_server = "", include
     return _HARNESS.format(here=here, in_http=in_http, in_server=in_server)
