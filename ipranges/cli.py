@@ -165,7 +165,7 @@ def enforce_command(config_path: Path, confirm_seconds: int | None, targets: tup
             report = enforcing.enforce_for_good(config, targets, runtime)
         else:
             report = enforcing.begin_enforcing(config, targets, confirm_seconds, runtime)
-    if confirm_seconds is None or report.exit_code in (ExitCode.APPLY_FAILED, ExitCode.HELD):
+    if confirm_seconds is None or report.exit_code != ExitCode.OK:
         _finish(config, report, False, False)
     click.echo(f"Enforcing. Open a NEW connection and run `ipranges confirm` within {confirm_seconds} s.")
     if enforcing.wait_for_confirmation(config, targets, runtime):

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from ipranges.config import Config, NftablesTarget
-from ipranges.errors import NotAllowedError
+from ipranges.errors import ExitCode, NotAllowedError
 from ipranges.install.lockout import note_name
 from ipranges.runtime import Runtime
 from ipranges.state import StateStore, hold_lock
@@ -25,8 +25,12 @@ def begin_enforcing(config: Config, labels: tuple[str, ...], confirm_seconds: in
     deadline = runtime.clock() + confirm_seconds
     for target in targets:
         store.save_note(note_name(target.label), {"deadline": deadline})
-    chosen = replace_targets(config, targets)
-    return apply_remembered(chosen, runtime, only_kernel=True)
+    report = apply_remembered(replace_targets(config, targets), runtime, only_kernel=True)
+    if report.exit_code != ExitCode.OK:
+        # Nothing is enforced, so nothing waits for a word.
+        for target in targets:
+            store.remove_note(note_name(target.label))
+    return report
 
 
 def wait_for_confirmation(config: Config, labels: tuple[str, ...], runtime: Runtime) -> bool:

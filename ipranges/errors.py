@@ -9,6 +9,7 @@
     ├── StateDamagedError         3   a state file is not one that we wrote; nothing rests on it
     ├── NotAllowedError           3   a person asked for something that a guard refuses
     ├── ApplyError                6   a target could not be changed, and stands as it was before
+    │   ├── CommandFailedError        ... since a program said no, and did nothing
     │   └── PutBackError          7   ... and could not be put back either: somebody has to look
     └── LockBusyError            75   another run is under way (EX_TEMPFAIL)
 
@@ -130,6 +131,10 @@ class ApplyError(IprangesError):
     """Raised if a target could not be changed. It stands as it stood before the attempt."""
 
     exit_code = ExitCode.APPLY_FAILED
+
+
+class CommandFailedError(ApplyError):
+    """Raised if a program is not installed, or ended with another code than 0."""
 
 
 class PutBackError(ApplyError):

@@ -46,8 +46,10 @@ def intersect(left: Intervals, right: Intervals) -> Intervals:
 
 def subtract(left: Intervals, right: Intervals) -> Intervals:
     """What `left` holds and `right` does not. Both arguments must be in minimal form."""
-    if left == right:
+    if not left or left == right:
         return ()
+    if not right:
+        return left
     kept: list[Interval] = []
     start = 0
     for interval_first, last in left:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from ipranges.config import CaddyTarget, FileTarget, HaproxyTarget, NginxTarget
-from ipranges.errors import ApplyError, PutBackError
+from ipranges.errors import ApplyError, CommandFailedError, PutBackError
 from ipranges.files import read_if_there, remove_atomically, write_atomically
 from ipranges.install.nginx import NginxProgram
 from ipranges.install.program import FileChange, PlainProgram, Program
@@ -62,6 +62,8 @@ def install_group(changes: Sequence[FileChange], program: Program, store: StateS
         reloaded = True
         remark = program.take_up(changes)
     except ApplyError as error:
+        # A reload that was refused changed nothing, so there is nothing to reload back.
+        reloaded = reloaded and not isinstance(error, CommandFailedError)
         verdict = _put_back(changes, program, error, reloaded)
         store.remove_note(note)
         raise verdict from None

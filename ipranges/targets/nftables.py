@@ -8,6 +8,7 @@ connections alone. IPv4 and IPv6 are asked in one chain that ends in a drop, so 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from ipranges.config import NftablesTarget
 from ipranges.errors import RefusedError
@@ -92,6 +93,7 @@ def _render_set(family: Family, networks: NetworkSet) -> str:
     return f"\tset {family} {{\n\t\ttype {_TYPES[family]}\n\t\tflags interval\n{elements}\t}}\n"
 
 
+@lru_cache(maxsize=4)
 def _render_intervals(family: Family, networks: NetworkSet) -> str:
     return ", ".join(_render_interval(family, interval) for interval in networks.get(family))
 

@@ -111,6 +111,15 @@ def test_killed_while_it_waits_the_next_run_puts_it_back(guarded: World) -> None
     assert enforcing.confirm(guarded.config, guarded.runtime) == []
 
 
+def test_without_a_list_nothing_is_enforced_and_nothing_waits(isolated_world: World) -> None:
+    world = isolated_world
+    world.targets = [{"type": "nftables", "ports": [443], "sources": ["cloudflare"], "name": "firewall"}]
+    assert enforcing.begin_enforcing(world.config, (), 60, world.runtime).exit_code == ExitCode.STALE
+    world.age(61)
+    assert world.sync().exit_code == ExitCode.OK
+    assert drops()
+
+
 def test_only_a_firewall_that_is_configured_to_can_be_enforced(guarded: World) -> None:
     with pytest.raises(NotAllowedError, match="elsewhere can be enforced; possible: firewall"):
         enforcing.begin_enforcing(guarded.config, ("elsewhere",), 60, guarded.runtime)

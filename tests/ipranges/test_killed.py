@@ -178,7 +178,7 @@ def test_case_21_after_an_interrupted_run_a_failing_reload_goes_back_to_the_list
     assert path.read_text() != before
     world.targets[0]["reload"] = ["sh", "-c", "exit 1"]
     world.targets = world.targets[:1]
-    assert world.sync().exit_code == ExitCode.PUT_BACK_FAILED
+    assert world.sync().exit_code == ExitCode.APPLY_FAILED
     assert path.read_text() == before
 
 

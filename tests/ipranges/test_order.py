@@ -100,3 +100,12 @@ def test_a_set_of_somebody_else_under_our_name_is_told_and_left_alone(isolated_w
     assert report.exit_code == ExitCode.APPLY_FAILED
     assert "9.9.9.9,tcp:80" in message_of(report, "sets")
     assert "9.9.9.9,tcp:80" in run("ipset", "save", "edge-v4").stdout
+
+
+def test_a_command_that_never_ends_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ipranges.install.commands.TIMEOUT_SECONDS", 0.2)
+    world.targets[0]["reload"] = ["sleep", "30"]
+    report = world.sync()
+    assert report.exit_code == ExitCode.PUT_BACK_FAILED
+    assert "`sleep 30` did not end within 0.2 s" in message_of(report, "list")
+    assert not world.list_path.exists()

@@ -207,8 +207,9 @@ def test_a_reload_that_fails_is_rolled_back(origin: Origin) -> None:
             target["reload"] = ["sh", "-c", "exit 3"]
         origin.world.sources[0]["cidrs"] = ["127.0.0.3/32"]
         report = origin.world.sync()
-        assert report.exit_code == ExitCode.PUT_BACK_FAILED
-        assert "the reload failed" in message_of(report, "edge")
+        assert report.exit_code == ExitCode.APPLY_FAILED
+        assert "`sh -c exit 3` failed" in message_of(report, "edge")
+        assert "the old list was put back" in message_of(report, "edge")
         assert EDGE in (origin.world.directory / "edge" / "edge.conf").read_text()
 
 
