@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,14 @@ from authd.middleware import ErrorHandlers, ListenerSecret, RefuseByDefault
 from authd.resources.answers import Answers
 from authd.resources.application_host import ApplicationHost
 from authd.resources.challenge import Challenge
-from authd.resources.check import CheckResource
+from authd.resources.check import CHECK_PATH, Check
 from authd.resources.pages import Pages
 from authd.resources.public import Certs, Health, MetricsResource, StyleSheet
 from authd.resources.team_host import TeamHost
 from authd.worker import Worker
 
 App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class _Lifespan:
@@ -46,7 +48,7 @@ class _Lifespan:
         await self._worker.store.close()
 
 
-def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> App:
+def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> Asgi:
     """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them.
 
     `pages` are those of the configuration's prefix, if they are there already: they take a while to compile.
@@ -59,17 +61,24 @@ def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pag
         middleware.insert(1, ListenerSecret(listener_secret))
     app: App = falcon.asgi.App(middleware=middleware)
     ErrorHandlers(answers).add_to(app)
-    _add_check_routes(app, worker, answers)
+    app.add_sink(Challenge(worker.access, worker.login, answers), r"/challenge\Z")
     _add_application_host_routes(app, worker, answers)
     _add_team_host_routes(app, worker, answers)
     _add_public_routes(app, worker, pages)
-    return app
+    check = Check(worker.access, DecisionLog(clock=worker.clock), worker.metrics, listener_secret=listener_secret)
+    return _with_check(check, app)
 
 
-def _add_check_routes(app: App, worker: Worker, answers: Answers) -> None:
-    decisions = DecisionLog(clock=worker.clock)
-    app.add_route("/auth", CheckResource(worker.access, decisions, worker.metrics))
-    app.add_sink(Challenge(worker.access, worker.login, answers), r"/challenge\Z")
+def _with_check(check: Check, app: App) -> Asgi:
+    """The check past falcon, everything else through it."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == CHECK_PATH:
+            await check(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return answer
 
 
 def _add_application_host_routes(app: App, worker: Worker, answers: Answers) -> None:

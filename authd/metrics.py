@@ -8,6 +8,7 @@ prometheus-client's shared files (PROMETHEUS_MULTIPROC_DIR, set by `authd serve`
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections import Counter as Tally
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -53,12 +54,14 @@ class Metrics:
         self._build.labels(version=__version__).set(1)
         self._reload.set(1)
         self._pending: Tally[tuple[str, str, str]] = Tally()
-        self._durations: list[float] = []
+        self._bucket_counts = [0] * (len(_DECISION_BUCKETS) + 1)
+        self._seconds_sum = 0.0
 
     def count_decision(self, app: str, outcome: str, reason: str, seconds: float) -> None:
         """Count one check. Not visible before the next `flush`."""
         self._pending[app, outcome, reason] += 1
-        self._durations.append(seconds)
+        self._bucket_counts[bisect_left(_DECISION_BUCKETS, seconds)] += 1
+        self._seconds_sum += seconds
 
     def count_login(self, idp: str, outcome: str) -> None:
         """Count one login that ended: `success`, `denied`, `failed`, `limited` or `unavailable`."""
@@ -79,11 +82,16 @@ class Metrics:
     def flush(self) -> None:
         """Move what was counted into the shared files."""
         pending, self._pending = self._pending, Tally()
-        durations, self._durations = self._durations, []
+        counts, self._bucket_counts = self._bucket_counts, [0] * len(self._bucket_counts)
+        seconds_sum, self._seconds_sum = self._seconds_sum, 0.0
         for (app, outcome, reason), count in pending.items():
             self._decisions.labels(app=app, outcome=outcome, reason=reason).inc(count)
-        for seconds in durations:
-            self._seconds.observe(seconds)
+        # What `observe` does, once for each bucket in place of once for each request: 5,000 calls of it would hold the
+        # event loop for 20 ms.
+        for bucket, count in zip(self._seconds._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._seconds._sum.inc(seconds_sum)
 
     def render(self) -> bytes:
         """The text for Prometheus: over all workers under `authd serve`, of this process alone otherwise."""

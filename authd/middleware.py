@@ -13,8 +13,6 @@ from authd.errors import LoginError, MalformedRequestError, StoreError
 from authd.model import Reason
 from authd.resources.answers import Answers
 
-CHECK_PATH = "/auth"
-
 
 class RefuseByDefault:
     """Every answer starts as 403: falcon's own default is 200, which nginx reads as "let in" (Authelia's
@@ -87,9 +85,6 @@ class ErrorHandlers:
     async def answer_store_error(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: StoreError, params: dict[str, Any]
     ) -> None:
-        """An outage, told as one, with every cookie left alone. nginx shows its own 503 page for the check's 500."""
+        """An outage, told as one, with every cookie left alone."""
         log_event("store.error", level="error", reason=error.code, message=str(error), path=req.path)
-        if req.path == CHECK_PATH:
-            resp.status = falcon.HTTP_500
-        else:
-            self._answers.outage(resp, "The place where sessions are kept does not answer just now.")
+        self._answers.outage(resp, "The place where sessions are kept does not answer just now.")

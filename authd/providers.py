@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from authd.config import Config, IdentityProviderConfig
-from authd.errors import SecretError, StoreError
+from authd.errors import SecretError
 from authd.idp import create_provider
 from authd.login import Provider
 from authd.state.base import Store
@@ -78,12 +78,12 @@ class Providers:
         return _Kept(wanted, redirect_uri, secret, provider)
 
     async def _may_refetch(self, provider_id: str) -> bool:
-        """At most one fetch of a provider's keys for an unknown key id, in 30 s, over all workers."""
+        """At most one fetch of a provider's keys for an unknown key id, in 30 s, over all workers. Raises StoreError:
+
+        an outage of ours must not look like a provider that lies.
+        """
         now = int(self._clock())
-        try:
-            count = await self._store.count("key_set_refetch", provider_id, now=now, window_seconds=_REFETCH_SECONDS)
-        except StoreError:
-            return False
+        count = await self._store.count("key_set_refetch", provider_id, now=now, window_seconds=_REFETCH_SECONDS)
         return count == 1
 
 

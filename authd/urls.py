@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from unicodedata import normalize
 from urllib.parse import quote, unquote_to_bytes
 
 _HOST = re.compile(
@@ -73,14 +74,25 @@ def is_ambiguous_path(raw_path: str) -> bool:
     """True if two programs could read this raw path differently.
 
     Encoded slash, backslash, dot, `;`, `?`, `#`, `%` or control character; dot segments, empty segments, `;`
-    parameters, backslashes, a raw `#`, and escapes that are not UTF-8 (overlong forms of a dot, for example).
+    parameters, backslashes, a raw `#`, escapes that are not UTF-8 (overlong forms of a dot, for example), and letters
+    that are slashes or dots in full width.
     """
     if _PLAIN_PATH.match(raw_path):
         return False
     without_escapes = _HARMLESS_ESCAPE.sub("x", raw_path)
     if "%" in without_escapes or not _PLAIN_PATH.match(_raw_bytes_as_letters(without_escapes)):
         return True
-    return decode_path(raw_path) is None
+    path = decode_path(raw_path)
+    return path is None or _has_lookalikes(path)
+
+
+def _has_lookalikes(path: str) -> bool:
+    """True if letters of the path become slashes or dot segments for a program that normalises (NFKC, as IIS does)."""
+    if path.isascii():
+        return False
+    normal = normalize("NFKC", path)
+    is_cut_elsewhere = normal.count("/") != path.count("/") or "\\" in normal
+    return is_cut_elsewhere or not {".", ".."}.isdisjoint(normal.split("/"))
 
 
 def _raw_bytes_as_letters(text: str) -> str:
@@ -108,19 +120,29 @@ def readings_of(raw_path: str) -> frozenset[str]:
     """Every path that a program behind nginx might take `raw_path` for.
 
     Escapes undone up to three times, `;` parameters kept or dropped, backslashes kept or turned, cut at `#`, `?` or
-    NUL or not, slashes merged, dot segments resolved. The true path of nginx is among them.
+    NUL or not, Unicode normalised (NFKC) or not, slashes merged, dot segments resolved or not. The true path of nginx
+    is among them.
+
+    Not resolved: a router that goes by the beginning takes `/admin/delete/../..` for something below `/admin`.
     """
     texts = {raw_path}
     for _ in range(3):
-        texts |= {unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("latin-1") for text in texts}
+        texts |= {unquote_to_bytes(text.encode("latin-1", "replace")).decode("latin-1") for text in texts}
     texts |= {re.split(r"[#?\x00]", text, maxsplit=1)[0] for text in texts}
     texts |= {text.replace("\\", "/") for text in texts}
     texts |= {re.sub(r";[^/]*", "", text) for text in texts}
-    return frozenset(_as_utf8(_resolved(text)) for text in texts)
+    paths = {_as_utf8(text) for text in texts}
+    paths |= {normalize("NFKC", path).replace("\\", "/") for path in paths if not path.isascii()}
+    return frozenset(reading for path in paths for reading in (_resolved(path), _merged(path)))
 
 
 def _as_utf8(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "replace")
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _merged(path: str) -> str:
+    """Slashes merged, `.` left out, and `..` left as it is."""
+    return "/" + "/".join(segment for segment in path.split("/") if segment not in ("", "."))
 
 
 def _resolved(path: str) -> str:

@@ -118,7 +118,7 @@ class Worker:
     async def start(self) -> None:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
         await self.sessions.start()
-        await self._upkeep()
+        await self.upkeep()
 
     async def run(self) -> None:
         """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
@@ -149,12 +149,12 @@ class Worker:
             await self.sessions.poll()
             if self._monotonic() >= self._next_upkeep:
                 self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
-                await self._upkeep()
+                await self.upkeep()
         except StoreError as error:
             return str(error)
         return None
 
-    async def _upkeep(self) -> None:
+    async def upkeep(self) -> None:
         """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError."""
         now = int(self.clock())
         self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)

@@ -46,6 +46,8 @@ class FakeProvider:
         self.issuer = issuer
         self.misbehave: set[str] = set()
         self.claims: dict[str, Any] = {}
+        self.delays: dict[str, float] = {}
+        """Seconds before a good answer, by endpoint: `token`, `userinfo`, ..."""
         self.key_names = ["provider-1"]
         self.counts: Counter[str] = Counter()
         self.token_requests: list[dict[str, str]] = []
@@ -107,7 +109,7 @@ class FakeProvider:
             answer["token_type"] = "mac"
         if "token-without-id-token" not in self.misbehave:
             answer["id_token"] = self._id_token(asked, access_token)
-        return 200, answer
+        return 400 if "token-with-400" in self.misbehave else 200, answer
 
     def userinfo(self, authorization: str) -> tuple[str, bytes]:
         person = self._access_tokens.get(authorization.removeprefix("Bearer "), {"sub": "unknown"})
@@ -178,6 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self._spoil(kind)
                 self.close_connection = True
                 return
+        provider.stopping.wait(provider.delays.get(_PATHS.get(path, ""), 0))
         self._answer(path, body)
 
     def _answer(self, path: str, body: bytes) -> None:

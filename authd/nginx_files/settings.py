@@ -25,6 +25,17 @@ KEEPALIVE_CONNECTIONS = 16
 # The only paths under the prefix; nginx answers any other with its own 404.
 APPLICATION_ENDPOINTS = ("login", "authorized", "logout", "get-identity", "certs", "style.css")
 TEAM_ENDPOINTS = ("callback", "logout", "get-identity", "certs", "style.css")
+# Names that some application or framework believes: an identity that another proxy vouched for, another path than the
+# one that was decided on (Symfony's CVE-2018-14773), another address. Nobody sets them here, so only visitors would.
+FOREIGN_HEADERS = (
+    *(f"X-Forwarded-{name}" for name in ("User", "Email", "Groups", "Access-Token", "Preferred-Username")),
+    *(f"X-Auth-Request-{name}" for name in ("User", "Email", "Groups", "Access-Token", "Preferred-Username")),
+    *(f"Remote-{name}" for name in ("User", "Groups", "Email", "Name")),
+    *("X-Auth-User", "X-Remote-User", "X-WebAuth-User"),
+    *("X-Original-URL", "X-Original-URI", "X-Rewrite-URL"),
+    *(f"X-Forwarded-{name}" for name in ("Prefix", "Uri", "Path", "Port", "Server", "Scheme", "Ssl")),
+    *("Forwarded", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP"),
+)
 # nginx' default bucket of 64 bytes holds keys of 46; its default table is good for some 2,000 keys.
 _LONGEST_DEFAULT_KEY = 40
 _MOST_DEFAULT_KEYS = 1000
@@ -66,6 +77,8 @@ class NginxSettings:
             "cache_directory": quote_directory(self.cache_directory),
             "application_endpoints": [NginxText(name) for name in APPLICATION_ENDPOINTS],
             "team_endpoints": [NginxText(name) for name in TEAM_ENDPOINTS],
+            "foreign_headers": [NginxText(name) for name in FOREIGN_HEADERS],
+            "foreign_parameters": [NginxText(f"HTTP_{name.upper().replace('-', '_')}") for name in FOREIGN_HEADERS],
             "large_maps": self._large_maps(),
         }
 

@@ -73,32 +73,36 @@ class Records:
 
     async def add_code(self, code_id: str, code: HandoverCode, *, now: int) -> None:
         """Write a one-time code that lives for CODE_LIFETIME_SECONDS."""
-        await self._put(_CODE, code_id, asdict(code), now + CODE_LIFETIME_SECONDS)
+        expires_at = now + CODE_LIFETIME_SECONDS
+        await self._put(_CODE, code_id, asdict(code) | {"expires_at": expires_at}, expires_at)
 
     async def take_code(self, unverified_code_id: str, *, now: int) -> HandoverCode | None:
         """Spend a code. Exactly one caller gets it; None if it is unknown, spent or expired."""
         row = await self._store.take(_CODE, unverified_code_id, now=now)
         document = self._opened(_CODE, unverified_code_id, row)
-        return None if document is None else HandoverCode(**document)
+        # The row's own time is not sealed: whoever writes to the store could give a spent code a second life.
+        if document is None or document.pop("expires_at") <= now:
+            return None
+        return HandoverCode(**document)
 
     async def spend_state(self, state: str, *, now: int, expires_at: int) -> bool:
         """Spend the state of an attempt. True for exactly one of all who try."""
         return await self._store.put_if_absent(_STATE, state, b"", now=now, expires_at=expires_at)
 
-    async def find(self, provider_id: str) -> bytes | None:
+    async def find(self, issuer: str) -> bytes | None:
         """A provider's key set as a worker of ours left it. See `idp.key_sets.SharedKeySets`."""
-        row = await self._store.find(_KEY_SET, provider_id, now=int(self._clock()))
+        row = await self._store.find(_KEY_SET, issuer, now=int(self._clock()))
         try:
-            return None if row is None else self._sealer.open(_KEY_SET, provider_id, row)
+            return None if row is None else self._sealer.open(_KEY_SET, issuer, row)
         except SealError:
             self._on_broken(_KEY_SET)
             return None
 
-    async def leave(self, provider_id: str, document: bytes) -> None:
+    async def leave(self, issuer: str, document: bytes) -> None:
         """Leave a provider's key set for the other workers. See `idp.key_sets.SharedKeySets`."""
-        sealed = self._sealer.seal(_KEY_SET, provider_id, document)
+        sealed = self._sealer.seal(_KEY_SET, issuer, document)
         expires_at = int(self._clock()) + KEY_SET_SECONDS
-        await self._store.put(_KEY_SET, provider_id, sealed, expires_at=expires_at)
+        await self._store.put(_KEY_SET, issuer, sealed, expires_at=expires_at)
 
     async def load_keyring(self, *, team_domain: str, now: int) -> Keyring:
         """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be

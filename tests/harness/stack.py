@@ -31,6 +31,7 @@ from tests.demo.certificates import ensure_certificates
 from tests.harness.browser import Answer, Browser
 from tests.harness.echo import EchoApplication
 from tests.harness.idp import IdentityProvider, Person, start_identity_provider
+from tests.harness.memory import find_memory_directory
 from tests.harness.nginx import Nginx, find_free_port, running_nginx
 
 ALICE = Person("alice", {"email": "alice@example.com", "email_verified": True, "groups": ["staff", "admins"]})
@@ -170,11 +171,6 @@ def find_children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
-
-
-def find_memory_directory() -> str | None:
-    """Where files live in memory; None where the machine has no such place."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.http2 import send_http2
 from tests.harness.protected import PROTECTED, Site, render_server
-from tests.harness.raw_http import receive
+from tests.harness.raw_http import Reply, receive
 
 pytestmark = pytest.mark.nginx
 
@@ -52,6 +52,12 @@ def test_2_9_over_http2_without_a_length_too(site: Site, size: int) -> None:
     assert time.monotonic() - started < 1
     assert [challenge.body for challenge in site.authd.challenges] == [b""]
     assert site.application.count == 0
+
+
+def test_2_9_with_authd_gone_it_ends_in_the_page(site: Site) -> None:
+    """The refusal of the chunks is an error page already; this is one within it."""
+    site.authd.program(challenge=Reply(drop=True))
+    assert begin_upload(site, "Transfer-Encoding: chunked", data=b"10\r\n" + b"x" * 16 + b"\r\n")[0] == 503
 
 
 def test_2_9_expect_100_continue_is_not_encouraged(site: Site) -> None:

@@ -166,6 +166,7 @@ def test_5_4_a_websocket_is_opened_and_carries_data(site: Site) -> None:
             assert stream.read(5) == b"hello"
     assert identity(site.application.last) == dict(IDENTITY)
     assert site.application.last.get("Connection") == "upgrade"
+    assert site.application.last.start.endswith("HTTP/1.1")
 
 
 @pytest.mark.parametrize("token", ["websocket", "WebSocket", "WEBSOCKET"])

@@ -45,6 +45,7 @@ def test_6_1_the_endpoints_are_reached_on_a_host_that_is_protected_as_a_whole(si
     answer = site.get(HOST, f"/cdn-cgi/access/{name}?a=%26&b=c+d")
     assert answer.text == f"authd /app/{name}?a=%26&b=c+d"
     assert answer.get_all("Set-Cookie") == ["a=1", "b=2"]
+    assert site.authd.last.get("X-Original-Path") == f"/cdn-cgi/access/{name}"
     assert site.authd.checks == []
 
 
@@ -153,6 +154,7 @@ def test_6_6_the_team_host_takes_a_login_link_of_12_kb(site: Site) -> None:
 def test_the_team_host_gives_authd_its_paths(site: Site, target: str, arrives: str) -> None:
     assert site.get("auth.example.com", target).text == f"authd {arrives}"
     assert site.authd.last.get("X-Original-Url") == f"http://auth.example.com:{site.port}{target}"
+    assert site.authd.last.get("X-Original-Path") == target.partition("?")[0]
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,12 @@ def test_the_endpoints_and_the_team_host_are_authds(site: Site, host: str) -> No
     assert answer.get("Strict-Transport-Security") == "max-age=31536000"
 
 
+def test_a_long_login_link_fits_over_tls(site: Site) -> None:
+    """Here the server of the TLS name counts; in test_6_locations.py, on plain HTTP, the default server."""
+    target = "/cdn-cgi/access/login/app.example.com?redirect_url=" + "%2526" * 2400
+    assert ask(site, "auth.example.com", target).status == 200
+
+
 def test_hsts_is_on_authds_pages_too_and_only_once(site: Site) -> None:
     for session in ("", "good"):
         assert ask(site, "app.example.com", "/x", session=session).get_all("Strict-Transport-Security") == [_HSTS]

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.nginx
 _SURROUNDINGS = """
     proxy_intercept_errors on;
     expires 1y;
+    set $authd_hsts max-age=1;
     add_header Cache-Control public;
     proxy_cache other;
     proxy_cache_key everything;
@@ -31,7 +32,6 @@ _SURROUNDINGS = """
     proxy_cache_lock_timeout 2s;
     proxy_cache_revalidate on;
     proxy_cache_min_uses 3;
-    proxy_cache_bypass 1;
     proxy_no_cache 0;
     proxy_ignore_headers X-Accel-Expires Expires Cache-Control Set-Cookie Vary;
     proxy_buffering off;
@@ -47,7 +47,6 @@ _SURROUNDINGS = """
     proxy_cookie_flags ~ nosecure nosamesite nohttponly;
     proxy_method POST;
     proxy_set_body "the operator's body";
-    proxy_pass_request_body on;
     proxy_request_buffering off;
     proxy_http_version 1.0;
     proxy_set_header X-Authd-Session good-forged;
@@ -62,8 +61,16 @@ _SURROUNDINGS = """
     client_body_in_file_only clean;
     client_body_buffer_size 1k;
 """
-_MAINTENANCE = "error_page 500 502 503 504 =200 /maintenance.html;"
-_FALLBACK = "error_page 500 502 503 504 = @fallback;"
+# The two hosts differ in these: each would break something else.
+_MAINTENANCE = """
+    error_page 500 502 503 504 =200 /maintenance.html;
+    proxy_cache_bypass 1;
+    proxy_pass_request_body on;
+"""
+_FALLBACK = """
+    error_page 500 502 503 504 = @fallback;
+    proxy_pass_request_body off;
+"""
 # The lines that the application's own location would rather not have either.
 _CALM = "proxy_cache off; proxy_buffering on; proxy_method $request_method; mirror off; proxy_limit_rate 0;"
 
@@ -111,6 +118,19 @@ def test_2_6_an_inherited_maintenance_page_does_not_let_anybody_in(site: Site, f
 
 
 @pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_2_7_the_page_for_it_is_neither_cached_nor_framed(site: Site, host: str, accept: str) -> None:
+    site.authd.program(check=Reply(500))
+    answer = site.get(host, "/x", headers=[("Accept", accept)])
+    assert (answer.status, answer.get("Retry-After"), answer.get("Expires")) == (503, "5", None)
+    assert answer.get_all("Cache-Control") == ["no-store"]
+    assert answer.get("X-Content-Type-Options") == "nosniff"
+    assert answer.get("Strict-Transport-Security") == "max-age=1"
+    policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+    assert answer.get("Content-Security-Policy") == (policy if accept == "text/html" else None)
+
+
+@pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("target", ["/x", "/cdn-cgi/access/authorized?nonce=1"])
 def test_2_6_authd_gone_lets_nobody_in(site: Site, host: str, target: str) -> None:
     site.authd.program(check=Reply(drop=True), endpoint=Reply(drop=True))
@@ -123,7 +143,7 @@ def test_2_6_authd_gone_lets_nobody_in(site: Site, host: str, target: str) -> No
 def test_2_12_the_challenge_reaches_the_visitor_as_authd_wrote_it(site: Site, host: str, status: int) -> None:
     headers = (
         ("Location", LOGIN_ADDRESS),
-        ("Set-Cookie", "CF_AppSession=1; Path=/; Secure; HttpOnly; SameSite=None"),
+        ("Set-Cookie", "CF_AppSession=1; Domain=auth.example.com; Path=/; Secure; HttpOnly; SameSite=None"),
         ("Cache-Control", "no-store"),
         ("Content-Security-Policy", "default-src 'none'"),
         ("Content-Type", "text/html"),
@@ -136,6 +156,16 @@ def test_2_12_the_challenge_reaches_the_visitor_as_authd_wrote_it(site: Site, ho
         assert answer.get_all(name) == [value]
     assert answer.get("Expires") is None
     assert site.application.count == 0, "a request of a stranger was mirrored"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+@pytest.mark.parametrize("target", ["/x", "/cdn-cgi/access/get-identity"])
+def test_2_12_what_authd_says_to_one_visitor_is_not_kept_for_another(site: Site, host: str, target: str) -> None:
+    """One key for everything, a minute for any status, after three uses: as the surroundings want it."""
+    for number in range(6):
+        page = Reply(200, (("Content-Type", "text/html"),), f"page {number}".encode())
+        site.authd.program(challenge=page, endpoint=page)
+        assert site.get(host, target).text == f"page {number}"
 
 
 @pytest.mark.parametrize("host", HOSTS)
@@ -223,9 +253,17 @@ def test_a_dying_worker_is_retried_all_the_same(site: Site, host: str) -> None:
     assert len(site.authd.checks) == 2
 
 
-def test_an_endpoint_gets_the_visitors_form_and_not_the_operators_body(site: Site) -> None:
+@pytest.mark.parametrize("host", HOSTS)
+def test_an_endpoint_survives_a_dying_worker_too(site: Site, host: str) -> None:
+    replies = iter([Reply(drop=True), Reply(200, body=b"keys")])
+    site.authd.program(endpoint=lambda request: next(replies))
+    assert site.get(host, "/cdn-cgi/access/certs").text == "keys"
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_an_endpoint_gets_the_visitors_form_and_not_the_operators_body(site: Site, host: str) -> None:
     form = b"everywhere=1&x=" + b"y" * 40_000
     headers = [("Content-Type", "application/x-www-form-urlencoded")]
-    assert site.get(HOSTS[0], "/cdn-cgi/access/logout", method="POST", headers=headers, body=form).status == 200
+    assert site.get(host, "/cdn-cgi/access/logout", method="POST", headers=headers, body=form).status == 200
     [request] = site.authd.seen
     assert (request.method, request.body) == ("POST", form)

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from authd.config import IdentityProviderConfig
+from authd.errors import ProviderUnavailableError
 from authd.idp import OidcProvider, SharedKeySets
 from authd.model import Identity
 from tests.idp_server import CLIENT_ID, CLIENT_SECRET, FakeProvider
@@ -89,6 +90,24 @@ async def log_in(worker: OidcProvider) -> Identity:
     return await worker.finish(query, nonce=nonce, code_verifier=verifier)
 
 
+async def log_in_again(worker: OidcProvider) -> Identity:
+    """Log in after an outage. Deadlines in tests are short and machines busy: what counts is that it comes back."""
+    last_try_at = time.monotonic() + 10
+    while True:
+        try:
+            return await log_in(worker)
+        except ProviderUnavailableError:
+            if time.monotonic() > last_try_at:
+                raise
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that happens behind our back."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 def visit(url: str) -> str:
     """Go to the provider's login page and return the query with which it sends the browser back."""
     parts = urlsplit(url)
@@ -107,6 +126,7 @@ def reset(idp: FakeProvider) -> None:
     """Make the provider well-behaved again."""
     idp.misbehave = set()
     idp.claims = {}
+    idp.delays = {}
     idp.key_names = idp.key_names[:1]
     idp.counts.clear()
     idp.token_requests.clear()

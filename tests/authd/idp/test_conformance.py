@@ -58,6 +58,7 @@ LIES = {
     "token-without-id-token": "id_token_missing",
     "token-two-id-tokens": "malformed",
     "token-type-mac": "token_type",
+    "token-with-400": "http_status",
     "discovery-issuer-mismatch": "metadata_invalid",
     "only-hs256": "metadata_invalid",
     "jwks-duplicate-kid": "key_set_invalid",
