@@ -21,6 +21,7 @@ from ipranges.report.status import describe_status, read_status, render_status
 from ipranges.report.table import render_table, render_time
 from ipranges.report.why import explain_address, render_explanation
 from ipranges.runtime import Runtime
+from ipranges.sources import CATALOG
 from ipranges.state import StateStore, hold_lock
 from ipranges.sync import RunReport, preview, sync
 
@@ -140,6 +141,18 @@ def rollback_command(config_path: Path, as_json: bool, generation: int) -> None:
 def restore_command(config_path: Path) -> None:
     """Load the firewall from the last good lists, without network. For the boot."""
     _by_hand(config_path, False, lambda config: operate.restore(config, Runtime()))
+
+
+@cli.command("sources")
+@_json_option
+def sources_command(as_json: bool) -> None:
+    """List the built-in sources: what size to expect, when that was verified, and where it is documented."""
+    providers = CATALOG.values()
+    rows = [(p.name, p.verified_on, p.expected, p.official) for p in providers]
+    value = [
+        {"name": p.name, "verified_on": p.verified_on, "expected": p.expected, "url": p.official} for p in providers
+    ]
+    _show(value, lambda: render_table(("source", "verified", "expected", "documented at"), rows), as_json)
 
 
 @cli.command("history")

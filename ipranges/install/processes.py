@@ -22,10 +22,19 @@ _WORKER_TITLE = "nginx: worker process"
 
 @dataclass(frozen=True, slots=True)
 class NginxMaster:
-    """One running master. `config` is the file that it was started with."""
+    """One running master. `config` is the file that it was started with, as it sees it."""
 
     pid: int
     config: str
+
+    @property
+    def root(self) -> str:
+        """What to put before its paths, so that they mean what they mean to it; nothing where we may not look.
+
+        A container's /etc/nginx is another one than ours, and so is the host's to a unit with PrivateTmp.
+        """
+        root = f"/proc/{self.pid}/root"
+        return root if os.access(f"{root}/.", os.R_OK | os.X_OK) else ""
 
     def find_workers(self) -> frozenset[int]:
         """The workers that take new connections; one that shuts down has another title."""
@@ -34,7 +43,7 @@ class NginxMaster:
 
 
 def find_masters() -> list[NginxMaster]:
-    """All masters that can be seen from here."""
+    """All masters whose configuration can be looked at from here."""
     found = []
     for pid in _list_processes():
         title = _read_title(pid)
@@ -42,7 +51,7 @@ def find_masters() -> list[NginxMaster]:
             found.append(NginxMaster(pid, _config_of(title)))
     # A worker bears its master's title for an instant after it was forked.
     pids = {master.pid for master in found}
-    return [master for master in found if _parent_of(master.pid) not in pids]
+    return [master for master in found if _parent_of(master.pid) not in pids and _is_readable(master)]
 
 
 def find_master_of(pid_file: Path) -> NginxMaster | None:
@@ -58,31 +67,44 @@ def find_master_of(pid_file: Path) -> NginxMaster | None:
 def reads_any_of(master: NginxMaster, paths: frozenset[str]) -> bool:
     """Whether a master's configuration includes one of `paths`, directly or through other files.
 
-    A configuration that cannot be read counts as one that does: better a reload too many.
+    Files are compared by what they are, not by name: in a container the directory may be mounted
+    elsewhere. A configuration that cannot be read counts as one that does: better a reload too many.
     """
-    wanted = {os.path.realpath(path) for path in paths}
-    prefix = str(Path(master.config).parent)
-    seen: set[str] = set()
-    waiting = [master.config]
+    root, prefix = master.root, str(Path(master.config).parent)
+    wanted = {identity for path in paths if (identity := _identify(path))}
+    seen: set[tuple[int, int]] = set()
+    waiting = [root + master.config]
     while waiting:
-        current = os.path.realpath(waiting.pop())
-        if current in wanted:
+        current = waiting.pop()
+        identity = _identify(current)
+        if identity in wanted:
             return True
-        if current in seen or _is_generated(current):
+        if identity is None or identity in seen or _is_generated(current):
             continue
-        seen.add(current)
+        seen.add(identity)
         includes = _find_includes(current)
         if includes is None:
             return True
         for pattern in includes:
-            full = pattern if pattern.startswith("/") else f"{prefix}/{pattern}"
+            full = root + (pattern if pattern.startswith("/") else f"{prefix}/{pattern}")
             waiting += glob(full) or [full]
     return False
 
 
+def _is_readable(master: NginxMaster) -> bool:
+    """Whether its files can be looked at: through its root, or because it lives where we do."""
+    return bool(master.root) or len(_read_status(master.pid, "NSpid").split()) == 1
+
+
+def _identify(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _find_includes(path: str) -> list[str] | None:
-    if not Path(path).exists():
-        return []
     parsed = crossplane.parse(path, single=True, catch_errors=True, check_ctx=False, check_args=False)
     if parsed["errors"]:
         return None
@@ -124,8 +146,12 @@ def _read_title(pid: int) -> str:
 
 
 def _parent_of(pid: int) -> int:
+    return int(_read_status(pid, "PPid") or 0)
+
+
+def _read_status(pid: int, field: str) -> str:
     try:
-        match = re.search(r"^PPid:\s+(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        match = re.search(rf"^{field}:\s+(.*)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     except OSError:
-        return 0
-    return int(match[1]) if match else 0
+        return ""
+    return match[1] if match else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -39,12 +40,18 @@ class Asked:
 class EdgeServer:
     """Answers by path; `asked` are all requests so far, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.answers: dict[str, Answer | list[Answer]] = {}
         self.asked: list[Asked] = []
         self._stopping = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._build_handler())
         self._http.daemon_threads = True
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._scheme = "https"
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True, do_handshake_on_connect=False)
         # A fast poll: each test's server is stopped, and waits for this.
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
@@ -54,7 +61,7 @@ class EdgeServer:
         return self._http.server_address[1]
 
     def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.port}{path}"
+        return f"{self._scheme}://127.0.0.1:{self.port}{path}"
 
     def serve(self, path: str, body: bytes | str, **details: object) -> None:
         content = body.encode() if isinstance(body, str) else body
@@ -62,6 +69,10 @@ class EdgeServer:
 
     def serve_sample(self, path: str, name: str, **details: object) -> None:
         self.serve(path, read_sample(name), **details)
+
+    def quiet_errors(self) -> None:
+        """Let failed handshakes pass unseen: they are what a test is about."""
+        self._http.handle_error = lambda request, address: None  # type: ignore[method-assign,assignment]
 
     def close(self) -> None:
         self._stopping.set()
@@ -74,6 +85,11 @@ class EdgeServer:
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *args: object) -> None:
                 """Nothing: a test reads `asked`."""
+
+            def setup(self) -> None:
+                if isinstance(self.request, ssl.SSLSocket):
+                    self.request.do_handshake()
+                super().setup()
 
             def do_GET(self) -> None:
                 server.asked.append(Asked(self.path, {k.lower(): v for k, v in self.headers.items()}))

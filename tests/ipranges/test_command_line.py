@@ -25,7 +25,7 @@ def ipranges(world: World, *arguments: str, **more: str) -> subprocess.Completed
 
 def test_every_command_of_the_documentation_is_there() -> None:
     documented = {"sync", "diff", "check", "status", "why", "approve", "rollback", "uninstall", "enforce", "confirm"}
-    assert documented | {"restore", "history"} == set(cli.commands)
+    assert documented | {"restore", "history", "sources"} == set(cli.commands)
 
 
 def test_a_person_s_first_day(world: World) -> None:
@@ -162,6 +162,19 @@ def test_metrics_are_one_file_in_prometheus_form(world: World) -> None:
         assert f"{line}\n" in text
     assert "_created" not in text
     assert text.endswith("\n")
+
+
+def test_a_refused_list_is_an_exit_code_a_line_and_a_metric(world: World) -> None:
+    world.settings["metrics"] = str(world.directory / "ipranges.prom")
+    ipranges(world, "sync")
+    world.server.serve(API, api_body([*CLOUDFLARE.cidrs("v4"), "0.0.0.0/0"], list(CLOUDFLARE.cidrs("v6"))))
+    refused = ipranges(world, "sync", "--quiet")
+    assert refused.returncode == 4
+    assert (refused.stderr.count("\n"), "'0.0.0.0/0'" in refused.stderr) == (1, True)
+    text = (world.directory / "ipranges.prom").read_text()
+    assert 'ipranges_fetch_failures_total{source="cloudflare"} 1.0' in text
+    assert "ipranges_run_exit_code 4.0" in text
+    assert world.listed() == CLOUDFLARE
 
 
 def test_metrics_that_cannot_be_written_do_not_hide_the_run(world: World) -> None:

@@ -167,12 +167,6 @@ def test_nobody_listening_is_one_sentence() -> None:
     assert "object at" not in str(error.value)
 
 
-def test_a_certificate_that_nobody_signed_is_refused(server: EdgeServer) -> None:
-    with pytest.raises(FetchError) as error:
-        Fetcher(HttpLimits(retries=0)).fetch(server.url(URL).replace("http:", "https:"), accept="*/*")
-    assert "TLS failed" in str(error.value)
-
-
 def test_netrc_sends_no_credentials(server: EdgeServer, tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     netrc = tmp_path / "netrc"  # type: ignore[operator]
     netrc.write_text("machine 127.0.0.1 login me password secret\n")

@@ -5,53 +5,16 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from tests.harness.nginx import find_free_port, running_nginx
+from tests.ipranges.authority import Authority
 from tests.ipranges.namespaces import require_programs
 
 pytestmark = pytest.mark.nginx
 SNIPPET = Path(__file__).parents[2] / "nginx" / "origin-pull.conf"
-
-
-class Authority:
-    """A certificate authority of a test's own."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        self.directory, self.name = directory, name
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = self._sign(name, self._key.public_key(), is_authority=True)
-        self.path = directory / f"{name}.pem"
-        self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
-
-    def issue(self, name: str, *, days: int = 1) -> Path:
-        """A file with a certificate and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(name, key.public_key(), days=days)
-        pem, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        path = self.directory / f"{self.name}-{name}.pem"
-        plain = serialization.NoEncryption()
-        path.write_bytes(certificate.public_bytes(pem) + key.private_bytes(pem, private, plain))
-        return path
-
-    def _sign(
-        self, name: str, key: ec.EllipticCurvePublicKey, *, days: int = 1, is_authority: bool = False
-    ) -> x509.Certificate:
-        now = datetime.now(UTC) - timedelta(days=2)
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)])
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now)
-        builder = builder.not_valid_after(now + timedelta(days=2 + days))
-        builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        return builder.sign(self._key, hashes.SHA256())
 
 
 @pytest.fixture

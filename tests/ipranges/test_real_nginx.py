@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,6 +268,53 @@ def test_the_nginx_that_reads_a_file_is_told_from_others(origin: Origin) -> None
         assert [m.pid for m in masters] == [nginx.process.pid]
         assert len(masters[0].find_workers()) == 1
         assert not reads_any_of(masters[0], frozenset({"/etc/elsewhere.conf"}))
+
+
+@contextmanager
+def nginx_elsewhere(origin: Origin, mount: str, config: str) -> Iterator[int]:
+    """Another nginx in a mount namespace of its own, as a container's; its master's process id."""
+    place = origin.world.directory / "elsewhere"
+    place.mkdir()
+    (place / "nginx.conf").write_text(
+        f"daemon off; pid {place}/nginx.pid; error_log stderr; events {{ }}\n"
+        f"http {{ access_log off; {config} server {{ listen unix:{place}/socket; return 204; }} }}\n"
+    )
+    command = f"{mount} && exec {NGINX} -p {place} -c {place}/nginx.conf -e stderr"
+    process = subprocess.Popen(["unshare", "--mount", "sh", "-c", command], stderr=subprocess.DEVNULL)
+    try:
+        ends_at = time.monotonic() + 10
+        while not (place / "socket").exists():
+            if process.poll() is not None or time.monotonic() > ends_at:
+                pytest.skip("a mount namespace of one's own is not permitted here")
+            time.sleep(0.02)
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def test_an_nginx_whose_file_only_has_the_same_name_is_another_one(origin: Origin) -> None:
+    """A container's /etc/nginx/edge is not ours: that its workers stay proves nothing about our reload."""
+    edge = origin.world.directory / "edge"
+    mount = f"mount -t tmpfs none {edge} && echo 'geo $edge_ok {{ default 0; }}' > {edge}/edge.conf"
+    with origin.running(), nginx_elsewhere(origin, mount, f"include {edge}/edge.conf;") as stranger:
+        assert stranger in [master.pid for master in find_masters()]
+        origin.world.sources[0]["cidrs"] = [f"{EDGE}/32", f"{OUTSIDER}/32"]
+        report = origin.world.sync()
+        assert report.exit_code == ExitCode.OK, report.targets
+        assert origin.ask(OUTSIDER)[0] == 200
+
+
+def test_an_nginx_that_has_our_directory_mounted_elsewhere_is_found(origin: Origin) -> None:
+    edge, mounted = origin.world.directory / "edge", origin.world.directory / "mounted"
+    mounted.mkdir()
+    with (
+        origin.running(),
+        nginx_elsewhere(origin, f"mount --bind {edge} {mounted}", f"include {mounted}/edge.conf;") as container,
+    ):
+        readers = [master.pid for master in find_masters() if reads_any_of(master, frozenset({f"{edge}/edge.conf"}))]
+        assert container in readers
+        assert len(readers) == 2
 
 
 def test_a_pid_file_names_the_nginx_too(origin: Origin) -> None:

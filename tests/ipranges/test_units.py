@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import ipranges
-from tests.ipranges.namespaces import require_programs, run
+from ipranges.targets.nftables import parse_table
+from tests.ipranges.namespaces import list_table, require_programs, run
+from tests.ipranges.world import CLOUDFLARE, World
 
 UNITS = Path(ipranges.__file__).parent / "systemd"
 MOST_EXPOSURE = 30
@@ -81,3 +85,30 @@ def test_where_systemd_does_not_run_the_cron_line_runs_the_program(tmp_path: Pat
     (tmp_path / "called").unlink()
     run("env", f"PATH={tmp_path}:{os.environ['PATH']}", "sh", "-c", command.replace(str(tmp_path / "absent"), "/"))
     assert not (tmp_path / "called").exists()
+
+
+def test_the_capabilities_of_the_service_are_enough(isolated_world: World) -> None:
+    """A run under the unit's own bounding set and no_new_privs: the firewall, and nginx reading a candidate."""
+    require_programs("setpriv", "nginx")
+    text = (UNITS / "ipranges.service").read_text()
+    allowed = re.search(r"^CapabilityBoundingSet=(.*)$", text, re.MULTILINE)
+    assert allowed
+    names = [name.removeprefix("CAP_").lower() for name in allowed[1].split()]
+    assert sorted(names) == ["chown", "dac_override", "fowner", "net_admin", "net_bind_service"]
+    isolated_world.targets = [
+        {"type": "nftables", "ports": [443], "sources": ["cloudflare"], "name": "firewall"},
+        {"type": "nginx-geo", "path": str(isolated_world.directory / "edge.conf"), "sources": ["cloudflare"]}
+        | {"test": [], "reload": []},
+    ]
+    bounding = ",".join(["-all", *(f"+{name}" for name in names)])
+    command = [sys.executable, "-c", "from ipranges.cli import main; main()", "sync", "--config"]
+    done = subprocess.run(
+        ["setpriv", "--no-new-privs", f"--bounding-set={bounding}", *command, str(isolated_world.write_config())],
+        env={**os.environ, "PYTHONPATH": str(UNITS.parents[1])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert parse_table(list_table())[0] == CLOUDFLARE
+    assert "104.16.0.0/13 1;" in (isolated_world.directory / "edge.conf").read_text()
