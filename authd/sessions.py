@@ -53,10 +53,6 @@ class Sessions:
             self._cursor = tombstone.sequence
         self._answered_at = self._monotonic()
 
-    def is_current(self) -> bool:
-        """Whether the store answered one of the last polls."""
-        return self._monotonic() - self._answered_at < 5 * POLL_SECONDS
-
     async def find(self, session_id: str) -> Session | None:
         """The living session, or None if it has ended. Raises StoreError if nobody can say.
 

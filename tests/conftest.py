@@ -1,8 +1,8 @@
 """Where tests keep their files: in memory, where there is enough of it.
 
-Dozens of installations write to SQLite with `synchronous=FULL`. On a busy disk their commits would take longer than the 200 ms
-that a call to the store may take, and a test would fail for the machine's sake. Tests of slow, full or damaged disks make
-their own.
+Dozens of installations write to SQLite with `synchronous=FULL`. On a busy disk their commits would take longer than the
+200 ms that a call to the store may take, and a test would fail for the machine's sake. Tests of slow, full or damaged
+disks make their own.
 """
 
 from __future__ import annotations

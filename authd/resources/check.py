@@ -49,11 +49,18 @@ class Check:
     """Answers 200, 401 or 403. Whatever goes wrong is a 500, which nginx takes for a refusal."""
 
     def __init__(
-        self, access: Access, decisions: DecisionLog, metrics: Metrics, *, listener_secret: str | None = None
+        self,
+        access: Access,
+        decisions: DecisionLog,
+        metrics: Metrics,
+        *,
+        on_store_error: Callable[[StoreError, str], None],
+        listener_secret: str | None = None,
     ) -> None:
         self._access = access
         self._decisions = decisions
         self._metrics = metrics
+        self._on_store_error = on_store_error
         self._listener_secret = listener_secret.encode() if listener_secret else None
         self._remembered: dict[_Key, _Answered] = {}
 
@@ -63,7 +70,7 @@ class Check:
         try:
             status, headers = await self._answer(scope)
         except StoreError as error:
-            log_event("store.error", level="error", reason=error.code, message=str(error), path=CHECK_PATH)
+            self._on_store_error(error, CHECK_PATH)
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a refusal
             log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=CHECK_PATH)
         await send({"type": "http.response.start", "status": status, "headers": headers})

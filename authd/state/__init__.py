@@ -10,10 +10,10 @@ from authd.state.sqlite import SqliteStore
 __all__ = ["DEADLINE_SECONDS", "Store", "Tombstone", "open_store"]
 
 
-def open_store(state_url: str) -> Store:
+def open_store(state_url: str, *, may_create: bool = True) -> Store:
     """Open the store of the setting `state`. Raises StoreError if it cannot be used, ValueError for an unknown
-    scheme."""
+    scheme. Only with `may_create` is a store made that is not there."""
     scheme, _, rest = state_url.partition(":")
     if scheme == "sqlite":
-        return SqliteStore(Path(rest))
+        return SqliteStore(Path(rest), may_create=may_create)
     raise ValueError(f"state: no store for the scheme {scheme}")
