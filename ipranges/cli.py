@@ -146,13 +146,13 @@ def restore_command(config_path: Path) -> None:
 @cli.command("sources")
 @_json_option
 def sources_command(as_json: bool) -> None:
-    """List the built-in sources: what size to expect, when that was verified, and where it is documented."""
+    """List the built-in sources: the official endpoint, when it was verified, what size to expect."""
     providers = CATALOG.values()
-    rows = [(p.name, p.verified_on, p.expected, p.official) for p in providers]
+    rows = [(p.name, p.endpoint, p.verified_on, p.expected) for p in providers]
     value = [
         {"name": p.name, "verified_on": p.verified_on, "expected": p.expected, "url": p.official} for p in providers
     ]
-    _show(value, lambda: render_table(("source", "verified", "expected", "documented at"), rows), as_json)
+    _show(value, lambda: render_table(("source", "endpoint", "verified", "expected"), rows), as_json)
 
 
 @cli.command("history")

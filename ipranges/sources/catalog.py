@@ -130,7 +130,7 @@ AKAMAI = Provider(
 _BUNNY = "https://api.bunny.net/system/edgeserverlist"
 BUNNY = Provider(
     name="bunny",
-    official="https://docs.bunny.net/reference/systemedgeserverlistpublic_index",
+    official="https://docs.bunny.net/",
     verified_on=VERIFIED_ON,
     expected="581 IPv4 and 320 IPv6 addresses, changing often",
     attempts=(Attempt((_BUNNY, f"{_BUNNY}/ipv6"), read_json("[]")),),
@@ -140,7 +140,7 @@ BUNNY = Provider(
 
 IMPERVA = Provider(
     name="imperva",
-    official="https://docs.imperva.com/howto/c85245b7",
+    official="https://docs.imperva.com/",
     verified_on=VERIFIED_ON,
     expected="11 IPv4 and 1 IPv6 prefix",
     attempts=(

@@ -50,7 +50,8 @@ class Provider:
     """One source, ready to be asked.
 
     `attempts` are tried in their order; `verified_on` is when endpoint and format were last compared
-    with the provider's documentation; `expected` says the size of the list at that time.
+    with the provider's documentation and with recordings of what the endpoint answered; `expected` says
+    the size of the list at that time.
     """
 
     name: str
@@ -63,4 +64,13 @@ class Provider:
     bundled: tuple[str, ...] = ()
     bundled_on: str = ""
     public_key: str = ""
+
+    @property
+    def endpoint(self) -> str:
+        """Where the list is asked for first; for a fixed list, where it is documented."""
+        if not self.attempts:
+            return self.official
+        discovery = self.attempts[0].discovery
+        return discovery.page if discovery else self.attempts[0].urls[0]
+
     note: str = ""

@@ -80,6 +80,7 @@ def test_googles_mixed_array_is_read_with_an_optional_key() -> None:
 def test_each_provider_states_its_endpoint_its_date_and_its_size(name: str) -> None:
     provider = CATALOG[name]
     assert provider.official.startswith("https://")
+    assert provider.endpoint.startswith("https://")
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", provider.verified_on)
     assert re.search(r"\d+ IPv4|\d+ prefixes", provider.expected)
     assert provider.note
