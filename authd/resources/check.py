@@ -32,8 +32,9 @@ _STATUS = {Outcome.LOGIN: 401, Outcome.DENY: 403}
 _REQUEST_ID = b"x-request-id"
 _EMPTY: Headers = ((b"content-length", b"0"),)
 _NEVER_CACHED: Headers = (*_EMPTY, (b"x-accel-expires", b"0"))
-# An answer with its request takes some 4 kB.
+# An answer with its request takes some 4 kB; one that would take ten times that is not worth its place.
 MAX_REMEMBERED = 4_000
+MAX_REMEMBERED_BYTES = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class Check:
     def _remember(self, key: _Key, answered: _Answered) -> None:
         """Only who was let in as somebody, and may be again: `still_holds` judges by the session."""
         if answered.verdict.verified is None or answered.verdict.decision.outcome is not Outcome.ALLOW:
+            return
+        if sum(len(value) for _, value in key) > MAX_REMEMBERED_BYTES:
             return
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.pop(next(iter(self._remembered)))
