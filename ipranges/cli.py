@@ -149,9 +149,8 @@ def sources_command(as_json: bool) -> None:
     """List the built-in sources: the official endpoint, when it was verified, what size to expect."""
     providers = CATALOG.values()
     rows = [(p.name, p.endpoint, p.verified_on, p.expected) for p in providers]
-    value = [
-        {"name": p.name, "verified_on": p.verified_on, "expected": p.expected, "url": p.official} for p in providers
-    ]
+    keys = ("name", "endpoint", "verified_on", "expected", "official")
+    value = [{key: getattr(provider, key) for key in keys} for provider in providers]
     _show(value, lambda: render_table(("source", "endpoint", "verified", "expected"), rows), as_json)
 
 

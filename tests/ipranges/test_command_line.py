@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from ipranges.cli import cli
 from tests.ipranges.world import API, CLOUDFLARE, World, api_body
@@ -115,6 +116,14 @@ def test_json_for_scripts(world: World) -> None:
     assert status["sources"]["cloudflare"]["prefixes"] == {"v4": 15, "v6": 7}
     assert status["targets"]["list"]["state"] == "in_sync"
     assert json.loads(ipranges(world, "why", "104.16.1.1", "--json").stdout)["targets"] == {"list": True}
+
+
+def test_the_built_in_sources_are_listed_without_a_configuration() -> None:
+    listed = CliRunner().invoke(cli, ["sources", "--json"])
+    providers = {entry["name"]: entry for entry in json.loads(listed.output)}
+    assert len(providers) == 9
+    assert providers["cloudflare"]["endpoint"] == "https://api.cloudflare.com/client/v4/ips"
+    assert "15 IPv4" in providers["cloudflare"]["expected"]
 
 
 def test_a_broken_configuration_is_told_whole_and_changes_nothing(world: World) -> None:
