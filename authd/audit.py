@@ -135,12 +135,12 @@ class DecisionLog:
     def __init__(self, *, clock: Callable[[], float], log: Callable[..., None] = log_event) -> None:
         self._clock = clock
         self._log = log
-        self._minute_by_session: dict[str, int] = {}
+        self._minute_by_session: dict[tuple[str, str], int] = {}
         self._second = 0
         self._refusals = 0
 
-    def allowed(self, session_key: str, fields: Callable[[], dict[str, Any]]) -> None:
-        """Log an allowed request unless the same session and application was logged in this minute."""
+    def allowed(self, session_key: tuple[str, str], fields: Callable[[], dict[str, Any]]) -> None:
+        """Log an allowed request unless the same session and application (`session_key`) was logged in this minute."""
         minute = int(self._clock()) // 60
         if self._minute_by_session.get(session_key) == minute:
             return

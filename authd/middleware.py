@@ -9,12 +9,10 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from authd.audit import OutageLog, log_event
+from authd.audit import log_event
 from authd.errors import LoginError, MalformedRequestError, StoreError
 from authd.model import Reason
 from authd.resources.answers import Answers
-
-CHECK_PATH = "/auth"
 
 
 class RefuseByDefault:
@@ -43,11 +41,10 @@ class ListenerSecret:
 class ErrorHandlers:
     """Turns what a resource raises into an answer. On the check, anything unforeseen is a 500: nginx refuses then."""
 
-    def __init__(self, answers: Answers, *, on_store_error: Callable[[], None], outages: OutageLog) -> None:
-        """`on_store_error` is told of each, so that somebody looks whether the store is there at all."""
+    def __init__(self, answers: Answers, *, on_store_error: Callable[[StoreError, str], None]) -> None:
+        """`on_store_error` is told of each, with the path of the request."""
         self._answers = answers
         self._on_store_error = on_store_error
-        self._outages = outages
 
     def add_to(self, app: falcon.asgi.App[Any, Any]) -> None:
         """Register all of them, the broadest first: falcon asks the one that was added last first."""
@@ -63,8 +60,7 @@ class ErrorHandlers:
         """A fault of ours: 500, and the trace in the log. The error's own words stay out: they may quote a token."""
         log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=req.path)
         resp.status = falcon.HTTP_500
-        if req.path != CHECK_PATH:
-            self._answers.unforeseen(resp)
+        self._answers.unforeseen(resp)
 
     async def answer_http_error(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, Any]
@@ -92,10 +88,6 @@ class ErrorHandlers:
     async def answer_store_error(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: StoreError, params: dict[str, Any]
     ) -> None:
-        """An outage, told as one, with every cookie left alone. nginx shows its own 503 page for the check's 500."""
-        self._on_store_error()
-        self._outages.report("store.error", key=error.code, reason=error.code, message=str(error), path=req.path)
-        if req.path == CHECK_PATH:
-            resp.status = falcon.HTTP_500
-        else:
-            self._answers.outage(resp, "The place where sessions are kept does not answer just now.")
+        """An outage, told as one, with every cookie left alone."""
+        self._on_store_error(error, req.path)
+        self._answers.outage(resp, "The place where sessions are kept does not answer just now.")

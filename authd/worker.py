@@ -123,7 +123,7 @@ class Worker:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
         try:
             await self.sessions.start()
-            await self._upkeep()
+            await self.upkeep()
         except StoreError as error:
             self._store_problem = str(error)
             self.suspect_store()
@@ -158,13 +158,13 @@ class Worker:
             await self.sessions.poll()
             if self._monotonic() >= self._next_upkeep:
                 self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
-                await self._upkeep()
+                await self.upkeep()
         except StoreError as error:
             self.suspect_store()
             return str(error)
         return None
 
-    async def _upkeep(self) -> None:
+    async def upkeep(self) -> None:
         """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError.
 
         The row that it writes shows that the store takes writes: a full disk still answers every poll.

@@ -173,7 +173,7 @@ async def test_a_dead_cookie_beside_a_living_one_does_no_harm(house: House) -> N
     for header in (f"CF_AUTHORIZATION=dead; CF_Authorization={alice}", f"CF_Authorization={alice}; CF_AUTHORIZATION=x"):
         verdict = await house.access.check(make_request(cookie_header=header, nginx_session=header[17:30]))
         assert verdict.decision.outcome is Outcome.ALLOW
-        assert verdict.cacheable_until == 0
+        assert house.access.cacheable_until(verdict) == 0
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ async def test_nginx_may_remember_what_rests_on_its_key_alone(
     verdict = await house.access.check(make_request(**request))
 
     assert verdict.decision.outcome is Outcome.ALLOW
-    assert verdict.cacheable_until == (NOW if is_cacheable else 0)
+    assert house.access.cacheable_until(verdict) == (NOW if is_cacheable else 0)
 
 
 async def test_nginx_may_not_remember_across_paths_where_the_path_decides(house: House) -> None:
@@ -232,16 +232,28 @@ async def test_nginx_may_not_remember_across_paths_where_the_path_decides(house:
     fresh = await house.access.check(replace(request, scope="shared.example.com/x"))
 
     assert stale.session == fresh.session == session
-    assert (stale.cacheable_until, fresh.cacheable_until) == (0, NOW)
+    assert (house.access.cacheable_until(stale), house.access.cacheable_until(fresh)) == (0, NOW)
 
 
-async def test_nothing_but_a_permission_is_ever_remembered(house: House) -> None:
-    _, token = await house.open_session(identity=make_identity("mallory@example.net"))
+async def test_a_verdict_holds_until_session_token_or_policies_change(house: House) -> None:
+    session, token = await house.open_session()
+    verdict = await house.access.check(make_request(**with_cookie(token)))
+    assert house.access.still_holds(verdict)
 
-    for changes in ({}, with_cookie(token), with_cookie("dead")):
-        verdict = await house.access.check(make_request(**changes))
-        assert verdict.decision.outcome is not Outcome.ALLOW
-        assert verdict.cacheable_until == 0
+    house.clock.now = NOW + 3600
+    assert not house.access.still_holds(verdict)
+    house.clock.now = NOW
+    house.load(CONFIG)
+    assert not house.access.still_holds(verdict)
+    verdict = await house.access.check(make_request(**with_cookie(token)))
+    assert house.access.still_holds(verdict)
+    await house.sessions.end(session)
+    assert not house.access.still_holds(verdict)
+
+
+async def test_a_verdict_about_nobody_never_holds(house: House) -> None:
+    for url in ("https://grafana.example.com/", "https://public.example.com/", "https://other.example.com/"):
+        assert not house.access.still_holds(await house.access.check(make_request(url)))
 
 
 async def test_a_decision_is_not_remembered_beyond_its_token(house: House) -> None:
@@ -251,7 +263,7 @@ async def test_a_decision_is_not_remembered_beyond_its_token(house: House) -> No
 
     verdict = await house.access.check(make_request(**with_cookie(token)))
 
-    assert verdict.cacheable_until == NOW + 3599
+    assert house.access.cacheable_until(verdict) == NOW + 3599
 
 
 async def test_who_asks_can_be_found_without_deciding(house: House) -> None:

@@ -21,7 +21,7 @@ from tests.faults.failpoints import ERRORS
 
 STEPS = {
     "start": (Worker, "start"),
-    "upkeep": (Worker, "_upkeep"),
+    "upkeep": (Worker, "upkeep"),
     "poll": (worker_module.Sessions, "poll"),
     "begin": (worker_module.Sessions, "start"),
     "keyring": (worker_module.Records, "load_keyring"),
@@ -167,6 +167,6 @@ async def test_the_probe_is_one_row(worker: Worker, store: SqliteStore) -> None:
     await worker.start()
     size = await store.size()
     for _ in range(5):
-        await worker._upkeep()
+        await worker.upkeep()
     assert await store.size() == size
     assert json.dumps(worker.problems()) == "[]"

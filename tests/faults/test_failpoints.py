@@ -42,7 +42,7 @@ def steps(scene: Scene) -> dict[str, list[str]]:
 _ELSEWHERE = {
     "Worker.start": "test_background",
     "Worker._run_once": "test_background",
-    "Worker._upkeep": "test_background",
+    "Worker.upkeep": "test_background",
     "Worker.run": "test_background",
     "Worker._follow_store": "test_background",
     "Sessions.start": "test_background",

@@ -249,10 +249,8 @@ def _write_secret(path: Path, text: str) -> None:
 
 def _render_nginx(directory: Path) -> None:
     command = [sys.executable, "-m", "authd.cli", "nginx", "render", "--config", str(directory / "authd.yml")]
-    subprocess.run([*command, "--out", str(directory / "authd")], check=True, capture_output=True)
-    http_file = directory / "authd" / "authd-http.conf"
-    cache = f"proxy_cache_path {directory}/cache"
-    http_file.write_text(http_file.read_text().replace("proxy_cache_path /var/cache/authd-nginx", cache))
+    command += ["--out", str(directory / "authd"), "--cache-dir", str(directory / "cache")]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _hosts(applications: Sequence[dict[str, Any]]) -> list[str]:
