@@ -13,8 +13,8 @@ from statistics import median
 from typing import Any
 
 from bench.in_process import measure_check
-from bench.ipranges import holds, measure_ipranges, render_line
 from bench.installation import HOST, Installation, run_installation
+from bench.ipranges import holds, measure_ipranges, render_line
 from bench.load import Load, run_wrk
 
 RESULTS = Path(__file__).parent / "results"
