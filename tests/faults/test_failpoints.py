@@ -109,7 +109,7 @@ def test_every_step_is_made_to_fail(steps: dict[str, list[str]]) -> None:
 def test_an_error_lets_nobody_in(scene: Scene, steps: dict[str, list[str]], visit: Visit) -> None:
     errors = _ERRORS_FOR_DEAR_VISITS if visit.is_dear else ERRORS
     cases = [(visit, name, "before", error) for name in steps[visit.name] for error in errors]
-    cases += [(visit, name, "after", "RuntimeError") for name in steps[visit.name]]
+    cases += [(visit, name, "after", "RuntimeError") for name in steps[visit.name] if name != "Check.__call__"]
     for (_, name, _, error), answer in _run(scene, cases):
         if (name, error) in _BORNE:
             continue
@@ -134,6 +134,7 @@ def test_a_second_fault_in_the_answer_to_the_first_lets_nobody_in(scene: Scene) 
     cases = [
         (visit, f"RefuseByDefault.process_request+ErrorHandlers.{handler}", "before", error)
         for visit in VISITS
+        if visit.where != "auth"  # the check is past falcon, and has no handlers
         for handler, error in handlers.items()
     ]
     for case, answer in _run(scene, cases):
