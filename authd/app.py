@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class _Lifespan:
             log_event("store.down", level="error", message=str(error))
         except Exception as error:  # noqa: BLE001 - see above
             log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
+        log_event("worker.started", pid=os.getpid())
         self._task = asyncio.create_task(self._worker.run())
 
     async def process_shutdown(self, scope: object, event: object) -> None:

@@ -121,13 +121,11 @@ def test_with_a_socket_that_stays_a_restart_costs_nobody_anything(stack: Stack, 
 
 def start_with_socket(stack: Stack, listener: socket.socket) -> subprocess.Popen[bytes]:
     """As systemd does it: the socket is descriptor 3, and LISTEN_PID is the process itself."""
-    command = (
-        f"LISTEN_FDS=1 LISTEN_PID=$$ exec {sys.executable} -m authd.cli serve --config authd.yml 3<&{listener.fileno()}"
-    )
+    serve = f"{sys.executable} -m authd.cli serve --config {stack.directory}/authd.yml"
+    command = f"LISTEN_FDS=1 LISTEN_PID=$$ exec {serve} 3<&{listener.fileno()}"
     with (stack.directory / "authd.log").open("ab") as log:
         return subprocess.Popen(
             ["/bin/bash", "-c", command],
-            cwd=stack.directory,
             stderr=log,
             stdout=log,
             pass_fds=[listener.fileno()],

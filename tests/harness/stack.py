@@ -96,8 +96,9 @@ class Stack:
         (self.directory / "authd.yml").write_text(yaml.safe_dump(self.config))
 
     def start_authd(self) -> None:
-        """Start `authd serve` and wait until it is ready."""
+        """Start `authd serve` and wait until it is ready, with all its workers."""
         log = (self.directory / "authd.log").open("ab")
+        started = len(self.events("worker.started"))
         command = [sys.executable, "-m", *self.program, "--config", str(self.directory / "authd.yml")]
         self.authd = subprocess.Popen(command, stderr=log, stdout=log)
         log.close()
@@ -106,6 +107,9 @@ class Stack:
             assert self.authd.poll() is None, f"authd ended:\n{self.log_text[-3000:]}"
             assert time.monotonic() < deadline, f"authd is not ready:\n{self.log_text[-3000:]}"
             time.sleep(0.05)
+        while len(self.events("worker.started")) < started + self.config.get("workers", 1):
+            assert time.monotonic() < deadline, f"a worker is missing:\n{self.log_text[-3000:]}"
+            time.sleep(0.02)
 
     def stop_authd(self, number: int = signal.SIGTERM) -> None:
         """End it, workers included; SIGKILL leaves nobody the time to clean up."""
