@@ -35,7 +35,8 @@ _SEARCH_SECONDS = 2.0
 # So many calls in a row without an answer, and only one a PAUSE is tried: the others fail at once.
 _MOST_FAILURES = 3
 _PAUSE_SECONDS = 1.0
-_WAIT_MS = 150
+# Redis notices that a WAIT is over up to 100 ms late.
+_WAIT_MS = 60
 _MASTER_HAS_MOVED = (ReadOnlyError, MovedError, AskError, TryAgainError, ClusterDownError, MasterDownError)
 
 

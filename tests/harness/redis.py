@@ -23,18 +23,8 @@ from tests.harness.nginx import find_free_port
 
 PATIENCE_SECONDS = 20
 SERVICE = "authd-master"
-_OPTIONS = (
-    "--bind",
-    "127.0.0.1",
-    "--save",
-    "",
-    "--appendonly",
-    "no",
-    "--daemonize",
-    "no",
-    "--repl-diskless-sync-delay",
-    "0",
-)
+# A clock of 100 Hz, so that a WAIT and a promotion are not up to 100 ms late.
+_OPTIONS = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--hz", "100", "--repl-diskless-sync-delay", "0")
 
 
 @dataclass(slots=True)
@@ -176,7 +166,7 @@ def _start_sentinel(cleanup: contextlib.ExitStack, directory: Path, master_port:
     settings = directory / "sentinel.conf"
     settings.write_text(
         f"bind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {master_port} 2\n"
-        f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 3000\n"
+        f"sentinel down-after-milliseconds {SERVICE} 500\nsentinel failover-timeout {SERVICE} 1000\n"
     )
     return _start(cleanup, directory, str(settings), "--sentinel")
 
