@@ -8,6 +8,7 @@ took its place.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ from redis.exceptions import (
 from authd.config.redis_url import RedisUrl
 from authd.errors import StoreDamagedError, StoreUnavailableError
 from authd.state.base import DEADLINE_SECONDS
-from authd.state.redis_server import Command, RedisServer
+from authd.state.redis_server import Command, RedisServer, load_tls
 
 HASH_TAG = "{authd}"
 # Sentinel or a Cluster may need longer to name the master than one call may take; the search goes on meanwhile.
@@ -47,6 +48,7 @@ class RedisLink:
         self.shown = url.shown
         self._url = url
         self._monotonic = monotonic
+        self._tls: ssl.SSLContext | None = None
         self._master: RedisServer | None = None
         self._search: asyncio.Task[RedisServer] | None = None
         self._failures = 0
@@ -130,12 +132,13 @@ class RedisLink:
         return await asyncio.shield(self._search)
 
     async def _look_for_master(self) -> RedisServer:
+        self._tls = self._tls or load_tls(self._url)
         async with asyncio.timeout(_SEARCH_SECONDS):
             if self._url.kind == "single":
                 address: tuple[str, int] = self._url.addresses[0]
             else:
                 address = await self._ask_all()
-            master = RedisServer(self._url, address)
+            master = RedisServer(self._url, address, self._tls)
             try:
                 (role,) = await master.run([("ROLE",)])
                 if isinstance(role, ResponseError):
@@ -168,7 +171,7 @@ class RedisLink:
 
     async def _ask(self, address: tuple[str, int]) -> tuple[str, int]:
         is_sentinel = self._url.kind == "sentinel"
-        server = RedisServer(self._url, address, is_sentinel=is_sentinel)
+        server = RedisServer(self._url, address, self._tls, is_sentinel=is_sentinel)
         question = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._url.service) if is_sentinel else ("CLUSTER", "SLOTS")
         try:
             (reply,) = await server.run([question])

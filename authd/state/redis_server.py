@@ -27,7 +27,10 @@ Command = Sequence[str | bytes | int]
 class RedisServer:
     """One address, with at most MAX_CONNECTIONS connections, which are made when they are needed."""
 
-    def __init__(self, url: RedisUrl, address: tuple[str, int], *, is_sentinel: bool = False) -> None:
+    def __init__(
+        self, url: RedisUrl, address: tuple[str, int], tls: ssl.SSLContext | None, *, is_sentinel: bool = False
+    ) -> None:
+        self._tls = tls
         self.address = address
         self._url = url
         self._is_sentinel = is_sentinel
@@ -87,18 +90,12 @@ class RedisServer:
             "driver_info": None,
             **self._credentials(),
         }
-        if not self._url.is_tls:
+        if self._tls is None:
             return Connection(**options)
-        files = {name: str(path) for name, path in self._url.files.items()}
-        return SSLConnection(
-            **options,
-            ssl_cert_reqs="required",
-            ssl_check_hostname=True,
-            ssl_min_version=ssl.TLSVersion.TLSv1_2,
-            ssl_ca_certs=files.get("ca_file"),
-            ssl_certfile=files.get("cert_file"),
-            ssl_keyfile=files.get("key_file"),
-        )
+        connection = SSLConnection(**options)
+        # The library would read the system's authorities anew for each connection, and trust them beside ours.
+        connection.ssl_context.context = self._tls
+        return connection
 
     def _credentials(self) -> dict[str, Any]:
         """Read anew for each connection, so that a password can be changed without a restart."""
@@ -110,6 +107,18 @@ class RedisServer:
             }
         password = _find_password(files.get("password_file")) or self._url.password
         return {"username": self._url.username, "password": password, "db": self._url.database}
+
+
+def load_tls(url: RedisUrl) -> ssl.SSLContext | None:
+    """How to verify the servers; None without TLS. Raises OSError (ssl.SSLError too) if a file cannot be used."""
+    if not url.is_tls:
+        return None
+    ca_file, cert_file, key_file = (url.files.get(name) for name in ("ca_file", "cert_file", "key_file"))
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if cert_file and key_file:
+        context.load_cert_chain(cert_file, key_file)
+    return context
 
 
 async def _read_reply(connection: Connection) -> Any:
