@@ -50,13 +50,15 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision and what goes with it. `cacheable_until` is a Unix time, 0 for never."""
+    """The decision and what it rests on. `is_cacheable` if on nothing but what stands in nginx' cache key."""
 
     decision: Decision
     application: Application | None = None
     session: Session | None = None
     token: str | None = None
-    cacheable_until: int = 0
+    verified: VerifiedToken | None = None
+    index: PolicyIndex | None = None
+    is_cacheable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +107,43 @@ class Access:
             # Before any credential: a broken token or store must not close what is open without a login.
             anonymous = decide(application, Facts(request.client_ip, None))
             if anonymous.outcome is Outcome.BYPASS or anonymous.outcome is Outcome.ALLOW:
-                return Verdict(anonymous, application, cacheable_until=self._cacheable_until(index, request, None))
+                # An outsider could fill the cache with addresses that are open to all: the host's alone.
+                return Verdict(anonymous, application, is_cacheable=index.decision_scope(request.url.host) == "host")
         credential = await self._find_credential(request, application)
         if credential.session is None:
             return Verdict(_refuse(application, request.client_ip, credential.reason), application)
         if credential.session.identity.provider_id not in application.allowed_idps:
             return Verdict(_refuse(application, request.client_ip, Reason.PROVIDER_NOT_ALLOWED), application)
         decision = decide(application, Facts(request.client_ip, credential.session.identity))
-        until = self._cacheable_until(index, request, credential) if decision.outcome is Outcome.ALLOW else 0
-        return Verdict(decision, application, credential.session, credential.token, until)
+        return Verdict(
+            decision,
+            application,
+            credential.session,
+            credential.token,
+            credential.verified,
+            index,
+            is_cacheable=credential.is_keyed and _is_scope_fine(index, request),
+        )
+
+    def still_holds(self, verdict: Verdict) -> bool:
+        """Whether the very same request would be let in again, by the same policies, session and token. Asks nobody."""
+        session, verified = verdict.session, verdict.verified
+        return (
+            session is not None
+            and verified is not None
+            and verdict.index is self._index()
+            and self._sessions.is_alive(session)
+            and verified.expires_at > self._clock()
+            and self._tokens.still_verifies(verified)
+        )
+
+    def cacheable_until(self, verdict: Verdict) -> int:
+        """Until when nginx may give this answer again, 0 for never: an absolute Unix time, since plain seconds live up
+        to one longer."""
+        if not verdict.is_cacheable or not self._decision_cache_seconds:
+            return 0
+        until = int(self._clock()) + self._decision_cache_seconds - 1
+        return min(until, verdict.verified.expires_at - 1) if verdict.verified else until
 
     async def find_session(self, request: CheckRequest, application: Application) -> Session | None:
         """Who asks, without deciding anything: for get-identity and logout. Raises StoreError."""
@@ -158,23 +188,6 @@ class Access:
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
         return verified
 
-    def _cacheable_until(self, index: PolicyIndex, request: CheckRequest, credential: _Credential | None) -> int:
-        """Until when nginx may give this answer again: as an absolute time, since plain seconds live up to one
-        longer."""
-        if not self._decision_cache_seconds:
-            return 0
-        host = request.url.host
-        covers_host = index.decision_scope(host) == "host"
-        if credential is None:
-            # An outsider could fill the cache with addresses that are open to all.
-            return int(self._clock()) + self._decision_cache_seconds - 1 if covers_host else 0
-        if not credential.is_keyed or credential.verified is None:
-            return 0
-        if not covers_host and not request.scope.startswith(f"{host}/"):
-            # nginx was rendered when one application covered this host: the key is coarser than today's policies.
-            return 0
-        return min(int(self._clock()) + self._decision_cache_seconds - 1, credential.verified.expires_at - 1)
-
 
 def locate(index: PolicyIndex, request: CheckRequest) -> Application | Decision:
     """The application of the request, or the refusal.
@@ -216,6 +229,12 @@ def _locate_without_path(index: PolicyIndex, request: CheckRequest) -> Applicati
     if request.claimed_application != application.id or not index.is_only_application(application, host):
         return Decision(Outcome.DENY, Reason.APPLICATION_MISMATCH, application.id)
     return application
+
+
+def _is_scope_fine(index: PolicyIndex, request: CheckRequest) -> bool:
+    """False if nginx was rendered when one application covered this host: its key is coarser than today's policies."""
+    host = request.url.host
+    return index.decision_scope(host) == "host" or request.scope.startswith(f"{host}/")
 
 
 def _may_open_without_login(application: Application) -> bool:

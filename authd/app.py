@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import falcon.asgi
 
-from authd.audit import DecisionLog, log_event
+from authd.audit import DecisionLog, OutageLog, log_event
 from authd.errors import StoreError
 from authd.middleware import ErrorHandlers, ListenerSecret, RefuseByDefault
 from authd.resources.answers import Answers
 from authd.resources.application_host import ApplicationHost
 from authd.resources.challenge import Challenge
-from authd.resources.check import CheckResource
+from authd.resources.check import CHECK_PATH, Check
 from authd.resources.pages import Pages
 from authd.resources.public import Certs, Health, MetricsResource, StyleSheet
 from authd.resources.team_host import TeamHost
 from authd.worker import Worker
 
 App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
+Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class _Lifespan:
@@ -31,11 +33,16 @@ class _Lifespan:
         self._task: asyncio.Task[None] | None = None
 
     async def process_startup(self, scope: object, event: object) -> None:
-        """See the class. A store that does not answer yet stops nobody from starting: the loop tries again."""
+        """See the class. What fails here stops nobody from starting: the loop tries again.
+
+        gunicorn would put another worker into the place of one that does not start, and so for ever.
+        """
         try:
             await self._worker.start()
         except StoreError as error:
             log_event("store.down", level="error", message=str(error))
+        except Exception as error:  # noqa: BLE001 - see above
+            log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
         self._task = asyncio.create_task(self._worker.run())
 
     async def process_shutdown(self, scope: object, event: object) -> None:
@@ -46,7 +53,7 @@ class _Lifespan:
         await self._worker.store.close()
 
 
-def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> App:
+def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> Asgi:
     """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them.
 
     `pages` are those of the configuration's prefix, if they are there already: they take a while to compile.
@@ -58,18 +65,37 @@ def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pag
     if listener_secret:
         middleware.insert(1, ListenerSecret(listener_secret))
     app: App = falcon.asgi.App(middleware=middleware)
-    ErrorHandlers(answers).add_to(app)
-    _add_check_routes(app, worker, answers)
+    report = _report_store_errors(worker, OutageLog())
+    ErrorHandlers(answers, on_store_error=report).add_to(app)
+    app.add_sink(Challenge(worker.access, worker.login, answers), r"/challenge\Z")
     _add_application_host_routes(app, worker, answers)
     _add_team_host_routes(app, worker, answers)
     _add_public_routes(app, worker, pages)
-    return app
-
-
-def _add_check_routes(app: App, worker: Worker, answers: Answers) -> None:
     decisions = DecisionLog(clock=worker.clock)
-    app.add_route("/auth", CheckResource(worker.access, decisions, worker.metrics))
-    app.add_sink(Challenge(worker.access, worker.login, answers), r"/challenge\Z")
+    check = Check(worker.access, decisions, worker.metrics, on_store_error=report, listener_secret=listener_secret)
+    return _with_check(check, app)
+
+
+def _report_store_errors(worker: Worker, outages: OutageLog) -> Callable[[StoreError, str], None]:
+    """Tell the log, once an outage, and the worker, who looks whether the store is there at all."""
+
+    def report(error: StoreError, path: str) -> None:
+        worker.suspect_store()
+        outages.report("store.error", key=error.code, reason=error.code, message=str(error), path=path)
+
+    return report
+
+
+def _with_check(check: Check, app: App) -> Asgi:
+    """The check past falcon, everything else through it."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == CHECK_PATH:
+            await check(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return answer
 
 
 def _add_application_host_routes(app: App, worker: Worker, answers: Answers) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from typing import Any
 
 _LOGGER = logging.getLogger("authd")
 REFUSALS_PER_SECOND = 50
+OUTAGE_LINE_SECONDS = 60
 _REMEMBERED_SESSIONS = 10_000
 # A value from outside is cut at this length: a log line is no place for a 2 MB header.
 _MAX_VALUE = 300
@@ -74,10 +76,11 @@ def configure_logging(level: str = "info") -> None:
 def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fields: Any) -> None:
     """Log one event, such as `login.failed`. The caller passes no token, code, cookie or secret, ever.
 
-    None fields are left out; strings are cut at 300 characters.
+    None fields are left out; strings are cut at 300 characters. Of warnings and errors of one event, those beyond
+    REFUSALS_PER_SECOND are left out and counted: anybody can make a login fail.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    if _LOGGER.isEnabledFor(number):
+    if _LOGGER.isEnabledFor(number) and (number < logging.WARNING or _FLOODS.admits(event)):
         kept = {
             name: value[:_MAX_VALUE] if isinstance(value, str) else value
             for name, value in fields.items()
@@ -86,18 +89,58 @@ def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fiel
         _LOGGER.log(number, event, extra={"fields": kept}, exc_info=exc_info)
 
 
+class _Floods:
+    """Which lines are too many. What was left out of an event is told with its next line in a later second."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[int, int]] = {}
+
+    def admits(self, event: str) -> bool:
+        second = int(time.monotonic())
+        counted, count = self._counts.get(event, (second, 0))
+        if counted != second:
+            if count > REFUSALS_PER_SECOND:
+                fields = {"of": event, "count": count - REFUSALS_PER_SECOND}
+                _LOGGER.warning("log.left_out", extra={"fields": fields})
+            count = 0
+        self._counts[event] = second, count + 1
+        return count < REFUSALS_PER_SECOND
+
+
+_FLOODS = _Floods()
+
+
+class OutageLog:
+    """An error that everybody meets while something is down: told once a minute for each `key`, and counted."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, log: Callable[..., None] = log_event) -> None:
+        self._clock = clock
+        self._log = log
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def report(self, event: str, *, key: str, **fields: Any) -> None:
+        """Log, or count. Keys are few and our own."""
+        told_at, left_out = self._told.get(key, (float("-inf"), 0))
+        now = self._clock()
+        if now - told_at < OUTAGE_LINE_SECONDS:
+            self._told[key] = told_at, left_out + 1
+            return
+        self._told[key] = now, 0
+        self._log(event, level="error", left_out=left_out or None, **fields)
+
+
 class DecisionLog:
     """Decides which decisions are logged. One for each worker."""
 
     def __init__(self, *, clock: Callable[[], float], log: Callable[..., None] = log_event) -> None:
         self._clock = clock
         self._log = log
-        self._minute_by_session: dict[str, int] = {}
+        self._minute_by_session: dict[tuple[str, str], int] = {}
         self._second = 0
         self._refusals = 0
 
-    def allowed(self, session_key: str, fields: Callable[[], dict[str, Any]]) -> None:
-        """Log an allowed request unless the same session and application was logged in this minute."""
+    def allowed(self, session_key: tuple[str, str], fields: Callable[[], dict[str, Any]]) -> None:
+        """Log an allowed request unless the same session and application (`session_key`) was logged in this minute."""
         minute = int(self._clock()) // 60
         if self._minute_by_session.get(session_key) == minute:
             return

@@ -13,6 +13,7 @@ import click
 from authd import __version__
 from authd.config import Config, load_config, render_json_schema
 from authd.errors import AuthdError
+from authd.nginx_files import DEFAULT_CACHE_DIRECTORY, render_nginx_files, write_files
 
 DEFAULT_CONFIG = Path("/etc/authd/authd.yml")
 
@@ -175,18 +176,23 @@ def nginx() -> None:
     required=True,
     help="The directory to write to; made if it is missing.",
 )
+@click.option(
+    "--cache-dir",
+    "cache_directory",
+    default=DEFAULT_CACHE_DIRECTORY,
+    show_default=True,
+    help="Where nginx keeps decisions for a second: a directory of nginx' user alone, best on a tmpfs.",
+)
 @_json_option
-def nginx_render(config_path: Path, directory: Path, as_json: bool) -> None:
+def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_json: bool) -> None:
     """Write the nginx files for this configuration (socket, prefix, cookie names, scope map).
 
     Include them as docs/nginx.md says, test with nginx -t, and reload nginx.
     """
-    from authd.nginx_files import render_nginx_files, write_files
-
     config = load_config(config_path)
     # A secret in the files is for nginx' master alone, which reads them as root.
     mode = 0o600 if config.listen_secret_file else 0o644
-    files = render_nginx_files(config)
+    files = render_nginx_files(config, cache_directory=cache_directory)
     changed = write_files(files, directory, mode=mode)
     if as_json:
         click.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from typing import Any
 
 import falcon
@@ -12,8 +13,6 @@ from authd.audit import log_event
 from authd.errors import LoginError, MalformedRequestError, StoreError
 from authd.model import Reason
 from authd.resources.answers import Answers
-
-CHECK_PATH = "/auth"
 
 
 class RefuseByDefault:
@@ -42,8 +41,10 @@ class ListenerSecret:
 class ErrorHandlers:
     """Turns what a resource raises into an answer. On the check, anything unforeseen is a 500: nginx refuses then."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, *, on_store_error: Callable[[StoreError, str], None]) -> None:
+        """`on_store_error` is told of each, with the path of the request."""
         self._answers = answers
+        self._on_store_error = on_store_error
 
     def add_to(self, app: falcon.asgi.App[Any, Any]) -> None:
         """Register all of them, the broadest first: falcon asks the one that was added last first."""
@@ -56,10 +57,10 @@ class ErrorHandlers:
     async def answer_unforeseen(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, Any]
     ) -> None:
-        """A fault of ours: 500, and the trace in the log. The message of the error stays out: it may quote a token."""
+        """A fault of ours: 500, and the trace in the log. The error's own words stay out: they may quote a token."""
         log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=req.path)
         resp.status = falcon.HTTP_500
-        resp.text = "internal error"
+        self._answers.unforeseen(resp)
 
     async def answer_http_error(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: falcon.HTTPError, params: dict[str, Any]
@@ -87,9 +88,6 @@ class ErrorHandlers:
     async def answer_store_error(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: StoreError, params: dict[str, Any]
     ) -> None:
-        """An outage, told as one, with every cookie left alone. nginx shows its own 503 page for the check's 500."""
-        log_event("store.error", level="error", reason=error.code, message=str(error), path=req.path)
-        if req.path == CHECK_PATH:
-            resp.status = falcon.HTTP_500
-        else:
-            self._answers.outage(resp, "The place where sessions are kept does not answer just now.")
+        """An outage, told as one, with every cookie left alone."""
+        self._on_store_error(error, req.path)
+        self._answers.outage(resp, "The place where sessions are kept does not answer just now.")

@@ -24,16 +24,17 @@ from gunicorn.arbiter import Arbiter
 from prometheus_client.multiprocess import mark_process_dead
 
 from authd import __version__
-from authd.app import App, create_app, load_listener_secret
+from authd.app import Asgi, create_app, load_listener_secret
 from authd.audit import configure_logging, log_event
 from authd.config import Config, load_config
 from authd.config_slot import ConfigSlot, LoadedConfig
-from authd.errors import ConfigError, ConfigMistake, SecretError, StoreUnavailableError
+from authd.errors import ConfigError, ConfigMistake, SecretError, StoreError, StoreUnavailableError
 from authd.metrics import Metrics
 from authd.providers import load_client_secret
 from authd.resources.pages import Pages
 from authd.sealing import Sealer, load_sealer
-from authd.state import open_store
+from authd.sessions import POLL_SECONDS
+from authd.state import Store, open_store
 from authd.state.records import Records
 from authd.worker import Worker
 
@@ -111,13 +112,13 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             self.cfg.set(name, value)
 
-    def load(self) -> App:
+    def load(self) -> Asgi:
         """Called in each worker: make its parts from the last good configuration."""
         loaded = self._slot.read()
         self._client_secrets = loaded.client_secrets
         worker = Worker(
             loaded.config,
-            store=open_store(loaded.config.state),
+            store=_open_store_patiently(loaded.config.state),
             sealer=self._sealer,
             new_config=self._find_new_config,
             find_client_secret=lambda provider: self._client_secrets[provider.id],
@@ -230,6 +231,22 @@ def _prepare_state(config: Config, sealer: Sealer) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.5)
+
+
+def _open_store_patiently(state_url: str) -> Store:
+    """For a worker that takes a dead one's place: a store that cannot be opened is an outage, and passes.
+
+    gunicorn ends the whole service if a worker fails to start, the workers included that go on without the store.
+    """
+    is_told = False
+    while True:
+        try:
+            return open_store(state_url, may_create=False)
+        except StoreError as error:
+            if not is_told:
+                log_event("store.down", level="error", message=str(error))
+            is_told = True
+        time.sleep(POLL_SECONDS)
 
 
 def _ignore(kind: str) -> None:

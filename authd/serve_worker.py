@@ -15,30 +15,26 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 # gunicorn's loop looks once a second whether it shall end, and takes requests until then.
 _LOOP_SECONDS = 1.1
+_LOOK_SECONDS = 0.02
 _Asgi = Callable[..., Awaitable[None]]
 
 
 class RequestCounter:
-    """An ASGI application around another one. `idle` is set while no request is under way."""
+    """An ASGI application around another one. `under_way` is how many requests have not been answered yet."""
 
     def __init__(self, app: _Asgi) -> None:
         self._app = app
-        self._under_way = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
+        self.under_way = 0
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """See the class. Lifespan and whatever else is no request is not counted."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        self._under_way += 1
-        self.idle.clear()
+        self.under_way += 1
         try:
             await self._app(scope, receive, send)
         finally:
-            self._under_way -= 1
-            if not self._under_way:
-                self.idle.set()
+            self.under_way -= 1
 
 
 class PromptWorker(ASGIWorker):  # type: ignore[misc]
@@ -58,5 +54,6 @@ class PromptWorker(ASGIWorker):  # type: ignore[misc]
 
     async def _end_when_idle(self) -> None:
         await asyncio.sleep(_LOOP_SECONDS)
-        await self.requests.idle.wait()
+        while self.requests.under_way:  # noqa: ASYNC110 - looked at while stopping only; an event would cost each request
+            await asyncio.sleep(_LOOK_SECONDS)
         self.handle_quit_signal()

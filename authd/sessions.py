@@ -53,10 +53,6 @@ class Sessions:
             self._cursor = tombstone.sequence
         self._answered_at = self._monotonic()
 
-    def is_current(self) -> bool:
-        """Whether the store answered one of the last polls."""
-        return self._monotonic() - self._answered_at < 5 * POLL_SECONDS
-
     async def find(self, session_id: str) -> Session | None:
         """The living session, or None if it has ended. Raises StoreError if nobody can say.
 
@@ -72,6 +68,14 @@ class Sessions:
         elif self._monotonic() - self._answered_at > self._outage_grace_seconds:
             raise StoreUnavailableError("the store has been unreachable for longer than store_outage_grace")
         return session if session.expires_at > self._clock() else None
+
+    def is_alive(self, session: Session) -> bool:
+        """Whether this very session is remembered and lives, as far as this worker may know. Asks nobody."""
+        return (
+            self._remembered.get(session.id) is session
+            and session.expires_at > self._clock()
+            and self._monotonic() - self._answered_at <= self._outage_grace_seconds
+        )
 
     def has_ended(self, session_id: str) -> bool:
         """True if the session was ended, false if it expired or never was, as far as this worker knows."""

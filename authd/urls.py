@@ -120,8 +120,10 @@ def readings_of(raw_path: str) -> frozenset[str]:
     """Every path that a program behind nginx might take `raw_path` for.
 
     Escapes undone up to three times, `;` parameters kept or dropped, backslashes kept or turned, cut at `#`, `?` or
-    NUL or not, Unicode normalised (NFKC) or not, slashes merged, dot segments resolved. The true path of nginx is among
-    them.
+    NUL or not, Unicode normalised (NFKC) or not, slashes merged, dot segments resolved or not. The true path of nginx
+    is among them.
+
+    Not resolved: a router that goes by the beginning takes `/admin/delete/../..` for something below `/admin`.
     """
     texts = {raw_path}
     for _ in range(3):
@@ -131,11 +133,16 @@ def readings_of(raw_path: str) -> frozenset[str]:
     texts |= {re.sub(r";[^/]*", "", text) for text in texts}
     paths = {_as_utf8(text) for text in texts}
     paths |= {normalize("NFKC", path).replace("\\", "/") for path in paths if not path.isascii()}
-    return frozenset(_resolved(path) for path in paths)
+    return frozenset(reading for path in paths for reading in (_resolved(path), _merged(path)))
 
 
 def _as_utf8(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "replace")
+    return text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def _merged(path: str) -> str:
+    """Slashes merged, `.` left out, and `..` left as it is."""
+    return "/" + "/".join(segment for segment in path.split("/") if segment not in ("", "."))
 
 
 def _resolved(path: str) -> str:

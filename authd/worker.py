@@ -59,6 +59,7 @@ class Worker:
         self.metrics = Metrics()
         self._new_config = new_config
         self._next_upkeep = monotonic() + _UPKEEP_SECONDS
+        self._store_problem: str | None = None
         self._keyring: Keyring | None = None
         self.records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._providers = Providers(
@@ -111,14 +112,17 @@ class Worker:
 
     def problems(self) -> list[str]:
         """What stands between this worker and being ready; empty if nothing does."""
-        return (["signing keys not loaded"] if self._keyring is None else []) + (
-            [] if self.sessions.is_current() else ["store does not answer"]
-        )
+        keys = ["signing keys not loaded"] if self._keyring is None else []
+        return keys + ([self._store_problem] if self._store_problem else [])
+
+    def suspect_store(self) -> None:
+        """A call to the store has failed: look at the next round whether it takes a write, and not in a minute."""
+        self._next_upkeep = self._monotonic()
 
     async def start(self) -> None:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
         await self.sessions.start()
-        await self._upkeep()
+        await self.upkeep()
 
     async def run(self) -> None:
         """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
@@ -133,7 +137,7 @@ class Worker:
 
     async def _run_once(self, was_up: bool) -> bool:
         self._take_new_config()
-        problem = await self._follow_store()
+        self._store_problem = problem = await self._follow_store()
         is_up = problem is None
         if is_up != was_up:
             log_event("store.up" if is_up else "store.down", level="info" if is_up else "error", message=problem)
@@ -149,14 +153,19 @@ class Worker:
             await self.sessions.poll()
             if self._monotonic() >= self._next_upkeep:
                 self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
-                await self._upkeep()
+                await self.upkeep()
         except StoreError as error:
+            self.suspect_store()
             return str(error)
         return None
 
-    async def _upkeep(self) -> None:
-        """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError."""
+    async def upkeep(self) -> None:
+        """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError.
+
+        The row that it writes shows that the store takes writes: a full disk still answers every poll.
+        """
         now = int(self.clock())
+        await self.store.put("upkeep", "probe", b"", expires_at=now + 2 * _UPKEEP_SECONDS)
         self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
         self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
         for _ in range(_MOST_SWEEPS):
@@ -174,10 +183,11 @@ class Worker:
                 self._policies = self._derive_policies(config)
                 log_event("config.loaded", applications=len(config.applications))
                 self.metrics.set_reload_successful(True)
-        except AuthdError as error:
+        except Exception as error:  # noqa: BLE001 - revocations must be followed whatever is wrong with a new configuration
             # The master has validated it, so this is unforeseen. The running configuration stays.
             self.metrics.set_reload_successful(False)
-            log_event("config.refused", level="error", message=str(error))
+            sentence = str(error) if isinstance(error, AuthdError) else type(error).__name__
+            log_event("config.refused", level="error", message=sentence)
 
     def _derive_policies(self, config: Config) -> Policies:
         return Policies(config, build_index(config), self._providers.select(config))

@@ -44,9 +44,8 @@ def run_installation(directory: Path, *, decision_cache_seconds: int) -> Iterato
     token = asyncio.run(_issue_token(config_path))
     ports = find_free_port(), find_free_port(), find_free_port()
     render = [sys.executable, "-m", "authd.cli", "nginx", "render", "--config", str(config_path)]
-    subprocess.run([*render, "--out", str(directory / "authd")], check=True, capture_output=True)
-    http_file = directory / "authd" / "authd-http.conf"
-    http_file.write_text(http_file.read_text().replace("/var/cache/authd-nginx", f"{directory}/cache"))
+    render += ["--out", str(directory / "authd"), "--cache-dir", str(directory / "cache")]
+    subprocess.run(render, check=True, capture_output=True)
     serve = [sys.executable, "-m", "authd.cli", "serve", "--config", str(config_path)]
     with (directory / "authd.log").open("wb") as log, subprocess.Popen(serve, stderr=log) as authd:
         try:

@@ -169,6 +169,9 @@ def read_cookie_name(value: Any) -> str:
     text = _read_cookie_word(value)
     if text.lower() in _RESERVED_COOKIES:
         raise SettingError("is a name that authd uses for another cookie")
+    if "-" in text:
+        # nginx' variable for a cookie, which the cache key needs, takes no hyphen.
+        raise SettingError("has a hyphen, for which nginx has no variable", allowed="letters, digits and _")
     return text
 
 

@@ -241,7 +241,13 @@ class Answers:
         page = self._pages.outage(sentence=sentence, what=what, reference=_reference(resp))
         self.page(resp, falcon.HTTP_503, page)
 
+    def unforeseen(self, resp: falcon.asgi.Response) -> None:
+        """500: a mistake of ours, with the reference under which it is in the log. Deletes no cookie."""
+        sentence = "Something went wrong on our side. You have not been logged out; please try again."
+        page = self._pages.outage(sentence=sentence, what="authd", reference=_reference(resp))
+        self.page(resp, falcon.HTTP_500, page)
+
 
 def _reference(resp: falcon.asgi.Response) -> str:
     """What a person reads out to the operator: nginx' request id, which stands in both logs."""
-    return str(resp.context.reference)
+    return str(getattr(resp.context, "reference", ""))

@@ -1,145 +1,168 @@
 """`GET /auth`: nginx asks about a request, and is told yes or no. The only place in authd that answers 200 to that
-question."""
+question.
+
+An ASGI application of its own, without falcon, whose part of this answer was larger than the decision's (ADR 0009). It
+remembers what it answered to the very same headers: then nothing is parsed, matched or decided again, and only what
+can change by itself is looked at (policies, session, token, time).
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
-from urllib.parse import quote
-
-import falcon
-import falcon.asgi
 
 from authd.access import Access, CheckRequest, Verdict
-from authd.audit import DecisionLog
-from authd.errors import MalformedRequestError
+from authd.audit import DecisionLog, log_event
+from authd.errors import MalformedRequestError, StoreError
 from authd.metrics import Metrics
-from authd.model import Decision, Identity, Outcome, Reason
+from authd.model import Decision, Outcome, Reason
+from authd.resources.identity_headers import render_identity_headers
 from authd.resources.nginx_request import NginxHeaders, parse_check_request
 
-_STATUS = {Outcome.LOGIN: falcon.HTTP_401, Outcome.DENY: falcon.HTTP_403}
-# Printable ASCII but for "%" and the comma that parts one group from the next.
-_HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in '%,"\\')
-# nginx keeps 32k for all headers of the answer; the token and the cache key need some of it.
-MAX_GROUPS_BYTES = 12_000
-_REMEMBERED_IDENTITIES = 5_000
+Scope = Mapping[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
+_Key = tuple[tuple[bytes, bytes], ...]
+
+CHECK_PATH = "/auth"
+_STATUS = {Outcome.LOGIN: 401, Outcome.DENY: 403}
+_REQUEST_ID = b"x-request-id"
+_EMPTY: Headers = ((b"content-length", b"0"),)
+_NEVER_CACHED: Headers = (*_EMPTY, (b"x-accel-expires", b"0"))
+# An answer with its request takes some 4 kB; one that would take ten times that is not worth its place.
+MAX_REMEMBERED = 4_000
+MAX_REMEMBERED_BYTES = 8_000
 
 
-class CheckResource:
-    """Answers 200, 401 or 403. Middleware has set 403 before anything here runs; an exception becomes a 500, a refusal
-    too."""
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A request (None if it could not be read), what was decided, and the headers for the application."""
+
+    request: CheckRequest | None
+    verdict: Verdict
+    identity: Headers
+
+
+class Check:
+    """Answers 200, 401 or 403. Whatever goes wrong is a 500, which nginx takes for a refusal."""
 
     def __init__(
-        self, access: Access, decisions: DecisionLog, metrics: Metrics, forget_after: int = _REMEMBERED_IDENTITIES
+        self,
+        access: Access,
+        decisions: DecisionLog,
+        metrics: Metrics,
+        *,
+        on_store_error: Callable[[StoreError, str], None],
+        listener_secret: str | None = None,
     ) -> None:
         self._access = access
         self._decisions = decisions
         self._metrics = metrics
-        self._headers_by_session: dict[str, dict[str, str]] = {}
-        self._forget_after = forget_after
+        self._on_store_error = on_store_error
+        self._listener_secret = listener_secret.encode() if listener_secret else None
+        self._remembered: dict[_Key, _Answered] = {}
 
-    async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """See the class."""
-        started = perf_counter()
-        request: CheckRequest | None = None
+    async def __call__(self, scope: Scope, receive: object, send: Send) -> None:
+        """One request. `scope["path"]` is CHECK_PATH."""
+        status, headers = 500, _EMPTY
         try:
-            headers = NginxHeaders(req.scope["headers"])
-            request = parse_check_request(headers)
-            verdict = await self._access.check(request)
-        except MalformedRequestError:
-            verdict = Verdict(Decision(Outcome.DENY, Reason.MALFORMED_REQUEST))
-        self._answer(resp, verdict)
+            status, headers = await self._answer(scope)
+        except StoreError as error:
+            self._on_store_error(error, CHECK_PATH)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a refusal
+            log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=CHECK_PATH)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _answer(self, scope: Scope) -> tuple[int, Headers]:
+        started = perf_counter()
+        raw: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        if scope["method"] != "GET" or not self._is_nginx(raw):
+            return 403, _NEVER_CACHED
+        key = tuple(pair for pair in raw if pair[0] != _REQUEST_ID)
+        answered = self._remembered.get(key)
+        is_single = len(raw) <= len(key) + 1
+        if answered is None or not is_single or not self._access.still_holds(answered.verdict):
+            answered = await self._ask(raw)
+            self._remember(key, answered)
+        verdict = answered.verdict
         decision = verdict.decision
         self._metrics.count_decision(
             decision.application_id or "", decision.outcome, decision.reason, perf_counter() - started
         )
-        self._log(verdict, _log_fields(verdict, request, req))
+        self._log(answered, raw)
+        return self._render(answered)
 
-    async def on_options(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Refused like every method but GET: falcon's own answer to OPTIONS is a 200."""
-        raise falcon.HTTPMethodNotAllowed(["GET"])
+    def _is_nginx(self, raw: Sequence[tuple[bytes, bytes]]) -> bool:
+        """On a TCP listener, whoever is not nginx does not know the secret."""
+        if self._listener_secret is None:
+            return True
+        given = [value for name, value in raw if name == b"x-authd-secret"]
+        return len(given) == 1 and hmac.compare_digest(given[0], self._listener_secret)
 
-    def _answer(self, resp: falcon.asgi.Response, verdict: Verdict) -> None:
-        outcome = verdict.decision.outcome
-        if outcome is Outcome.ALLOW or outcome is Outcome.BYPASS:
-            resp.status = falcon.HTTP_200  # the one line that lets somebody in
-            resp.set_header("X-Accel-Expires", f"@{verdict.cacheable_until}" if verdict.cacheable_until else "0")
-            self._set_identity(resp, verdict)
-        else:
-            resp.status = _STATUS[outcome]
-            resp.set_header("X-Accel-Expires", "0")
+    async def _ask(self, raw: Sequence[tuple[bytes, bytes]]) -> _Answered:
+        try:
+            request = parse_check_request(NginxHeaders(raw))
+        except MalformedRequestError:
+            return _Answered(None, Verdict(Decision(Outcome.DENY, Reason.MALFORMED_REQUEST)), ())
+        verdict = await self._access.check(request)
+        return _Answered(request, verdict, _render_identity(verdict))
 
-    def _set_identity(self, resp: falcon.asgi.Response, verdict: Verdict) -> None:
-        """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
-        session = verdict.session
-        if session is None or verdict.decision.outcome is Outcome.BYPASS:
+    def _remember(self, key: _Key, answered: _Answered) -> None:
+        """Only who was let in as somebody, and may be again: `still_holds` judges by the session."""
+        if answered.verdict.verified is None or answered.verdict.decision.outcome is not Outcome.ALLOW:
             return
-        headers = self._headers_by_session.get(session.id)
-        if headers is None:
-            if len(self._headers_by_session) >= self._forget_after:
-                self._headers_by_session.clear()
-            headers = self._headers_by_session[session.id] = render_identity_headers(session.identity)
-        resp.set_headers(headers)
-        if verdict.token:
-            resp.set_header("Cf-Access-Jwt-Assertion", verdict.token)
+        if sum(len(value) for _, value in key) > MAX_REMEMBERED_BYTES:
+            return
+        if len(self._remembered) >= MAX_REMEMBERED:
+            self._remembered.pop(next(iter(self._remembered)))
+        self._remembered[key] = answered
 
-    def _log(self, verdict: Verdict, fields: Callable[[], dict[str, Any]]) -> None:
+    def _render(self, answered: _Answered) -> tuple[int, Headers]:
+        outcome = answered.verdict.decision.outcome
+        if outcome is not Outcome.ALLOW and outcome is not Outcome.BYPASS:
+            return _STATUS[outcome], _NEVER_CACHED
+        until = self._access.cacheable_until(answered.verdict)
+        expires = f"@{until}".encode() if until else b"0"
+        return 200, (*_EMPTY, (b"x-accel-expires", expires), *answered.identity)  # the one line that lets somebody in
+
+    def _log(self, answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> None:
+        verdict = answered.verdict
         if verdict.decision.outcome is Outcome.ALLOW:
             session_id = verdict.session.id if verdict.session else ""
-            self._decisions.allowed(f"{session_id} {verdict.decision.application_id}", fields)
+            self._decisions.allowed(
+                (session_id, verdict.decision.application_id or ""), lambda: _log_fields(answered, raw)
+            )
         elif verdict.decision.outcome is not Outcome.BYPASS:
-            self._decisions.refused(fields)
+            self._decisions.refused(lambda: _log_fields(answered, raw))
 
 
-def render_identity_headers(identity: Identity) -> dict[str, str]:
-    """The identity as headers. What is not printable ASCII is percent-encoded as UTF-8, commas within a group too.
-
-    Groups that do not fit into MAX_GROUPS_BYTES are left out: an application that needs all of them asks get-identity.
-    """
-    headers = {"X-Authd-User": _encode_header(identity.email or identity.subject)}
-    if identity.email:
-        headers["Cf-Access-Authenticated-User-Email"] = _encode_header(identity.email)
-    groups, size = [], 0
-    for group in identity.groups:
-        encoded = _encode_header(group)
-        size += len(encoded) + 1
-        if size > MAX_GROUPS_BYTES:
-            break
-        groups.append(encoded)
-    if groups:
-        headers["X-Authd-Groups"] = ",".join(groups)
-    return headers
+def _render_identity(verdict: Verdict) -> Headers:
+    """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
+    if verdict.session is None or verdict.token is None or verdict.decision.outcome is not Outcome.ALLOW:
+        return ()
+    headers = {**render_identity_headers(verdict.session.identity), "Cf-Access-Jwt-Assertion": verdict.token}
+    return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
 
 
-def _encode_header(text: str) -> str:
-    encoded = quote(text.encode("utf-8", "replace"), safe=_HEADER_SAFE)
-    # Applications trim what stands between two commas: " admins" must not arrive as "admins".
-    return re.sub(r"\A | \Z", "%20", encoded)
-
-
-def _log_fields(
-    verdict: Verdict, request: CheckRequest | None, req: falcon.asgi.Request
-) -> Callable[[], dict[str, Any]]:
-    """The fields of the log line, made only if it is written. No query: it may hold secrets of the application."""
-
-    def fields() -> dict[str, Any]:
-        decision = verdict.decision
-        return {
-            "outcome": decision.outcome.value,
-            "reason": decision.reason.value,
-            "app": decision.application_id,
-            "policy": decision.policy_name,
-            "rule": decision.rule,
-            "email": verdict.session.identity.email if verdict.session else None,
-            "session": verdict.session.id[:6] if verdict.session else None,
-            "ip": str(request.client_ip) if request else None,
-            "method": request.method if request else None,
-            "host": request.url.host if request else None,
-            "path": request.url.raw_path if request else None,
-            "claimed_app": request.claimed_application or None if request else None,
-            "request_id": req.get_header("X-Request-Id"),
-        }
-
-    return fields
+def _log_fields(answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
+    """The fields of the log line. No query: it may hold secrets of the application."""
+    request, session, decision = answered.request, answered.verdict.session, answered.verdict.decision
+    return {
+        "outcome": decision.outcome.value,
+        "reason": decision.reason.value,
+        "app": decision.application_id,
+        "policy": decision.policy_name,
+        "rule": decision.rule,
+        "email": session.identity.email if session else None,
+        "session": session.id[:6] if session else None,
+        "ip": str(request.client_ip) if request else None,
+        "method": request.method if request else None,
+        "host": request.url.host if request else None,
+        "path": request.url.raw_path if request else None,
+        "claimed_app": request.claimed_application or None if request else None,
+        "request_id": next((value.decode("latin-1") for name, value in raw if name == _REQUEST_ID), None),
+    }

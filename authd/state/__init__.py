@@ -12,14 +12,14 @@ from authd.state.sqlite import SqliteStore
 __all__ = ["DEADLINE_SECONDS", "Store", "Tombstone", "open_store"]
 
 
-def open_store(state_url: str) -> Store:
+def open_store(state_url: str, *, may_create: bool = True) -> Store:
     """Open the store of the setting `state`. Raises StoreError if it cannot be used, ValueError for what is no setting.
 
-    A file is opened at once; Redis is connected to when it is first used.
+    A file is opened at once, and made only with `may_create`; Redis is connected to when it is first used.
     """
     scheme, _, rest = state_url.partition(":")
     if scheme == "sqlite":
-        return SqliteStore(Path(rest))
+        return SqliteStore(Path(rest), may_create=may_create)
     if scheme in SCHEMES:
         return RedisStore(parse_redis_url(state_url))
     raise ValueError(f"state: no store for the scheme {scheme}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -45,14 +46,18 @@ _Result = TypeVar("_Result")
 
 
 class SqliteStore:
-    """A `Store` in one file, which is made if it is missing, readable by its owner alone."""
+    """A `Store` in one file, readable by its owner alone."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this
-        version."""
+    def __init__(self, path: Path, *, may_create: bool = True) -> None:
+        """A missing file is made, unless not `may_create`: a worker that began a new one beside workers that go on with
+        the deleted one would miss what they revoke.
+
+        Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this version.
+        """
         self._path = path
-        self._writer = GroupWriter(_open(path))
-        self._reading = _open(path)
+        self._writer = GroupWriter(_open(path, may_create=may_create))
+        self._reading = _open(path, may_create=False)
+        self._opened = _identify(path)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite-read")
 
     async def check(self) -> list[str]:
@@ -183,18 +188,30 @@ class SqliteStore:
 
     async def _read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:
-            return await self._within_deadline(self._reader.submit(work, self._reading))
+            return await self._within_deadline(self._reader.submit(self._on_same_file(work), self._reading))
         except RuntimeError as error:  # the executor was shut down
             raise StoreUnavailableError(f"{self._path}: the store is closed") from error
 
     async def _write(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run `work` within a transaction. One that misses the deadline may still be committed later: callers treat it
         as not acknowledged."""
-        return await self._within_deadline(self._writer.submit(work))
+        return await self._within_deadline(self._writer.submit(self._on_same_file(work)))
+
+    def _on_same_file(self, work: Callable[[sqlite3.Connection], _Result]) -> Callable[[sqlite3.Connection], _Result]:
+        """A deleted or replaced file still answers whoever has it open, but nobody else sees what is written there."""
+
+        def checked(db: sqlite3.Connection) -> _Result:
+            if _identify(self._path) != self._opened:
+                raise StoreDamagedError(f"{self._path}: was deleted or replaced while authd had it open; restart authd")
+            return work(db)
+
+        return checked
 
     async def _within_deadline(self, running: Future[_Result]) -> _Result:
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(running), DEADLINE_SECONDS)
+            # Not wait_for: in Python 3.11 it swallows a cancellation that comes together with the result.
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await asyncio.wrap_future(running)
         except TimeoutError as error:
             raise StoreUnavailableError(f"{self._path}: no answer within {DEADLINE_SECONDS} s") from error
         except sqlite3.Error as error:
@@ -208,10 +225,18 @@ def _first(row: tuple[object, ...] | None) -> bytes | None:
     return row[0] if isinstance(row[0], bytes) else b""
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _identify(path: Path) -> tuple[int, int] | None:
     try:
-        # Made by hand first: SQLite would make it as readable as the umask allows, and its WAL takes the same rights.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _open(path: Path, *, may_create: bool) -> sqlite3.Connection:
+    try:
+        if not (may_create and _create(path)):
+            _require_content(path)
         connection = sqlite3.connect(
             path, timeout=_BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
         )
@@ -223,6 +248,28 @@ def _open(path: Path) -> sqlite3.Connection:
     except sqlite3.Error as error:
         raise _store_error(path, error) from error
     return connection
+
+
+def _create(path: Path) -> bool:
+    """Make the file if it is missing. SQLite itself would make it as readable as the umask allows, and its WAL too."""
+    try:
+        # Resolved: O_EXCL takes a link that leads to a file not made yet for the file.
+        os.close(os.open(path.resolve(), os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _require_content(path: Path) -> None:
+    """Raises StoreDamagedError if the file is empty: SQLite would make a new store of it, and nobody would know.
+
+    Another process may just be making it; that takes less than a second.
+    """
+    for _ in range(10):
+        if os.stat(path).st_size:
+            return
+        time.sleep(0.1)
+    raise StoreDamagedError(f"{path}: is empty; restore it from a backup, or remove it to log everybody out")
 
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:

@@ -41,6 +41,7 @@ def steps(scene: Scene) -> dict[str, list[str]]:
 # Steps that no visitor's request goes through, and what makes them fail instead.
 _ELSEWHERE = {
     "Worker.start": "test_background",
+    "Worker._run_once": "test_background",
     "Worker.upkeep": "test_background",
     "Worker.run": "test_background",
     "Worker._follow_store": "test_background",
@@ -65,7 +66,7 @@ _ELSEWHERE = {
     "ErrorHandlers.answer_unforeseen": "a second fault: see below",
     "ProviderKeys._find_newer": "test_key_rollover",
     "ProviderKeys._find_from_others": "test_key_rollover",
-    "Worker._may_refetch": "test_key_rollover",
+    "Providers._may_refetch": "test_key_rollover",
     "Records.find": "test_key_rollover",
     "NothingShared.find": "never in the program",
     "NothingShared.leave": "never in the program",

@@ -31,6 +31,7 @@ from tests.demo.certificates import ensure_certificates
 from tests.harness.browser import Answer, Browser
 from tests.harness.echo import EchoApplication
 from tests.harness.idp import IdentityProvider, Person, start_identity_provider
+from tests.harness.memory import find_memory_directory
 from tests.harness.nginx import Nginx, find_free_port, running_nginx
 
 ALICE = Person("alice", {"email": "alice@example.com", "email_verified": True, "groups": ["staff", "admins"]})
@@ -172,11 +173,6 @@ def find_children(pid: int) -> list[int]:
         return []
 
 
-def find_memory_directory() -> str | None:
-    """Where files live in memory; None where the machine has no such place."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-
-
 @contextlib.contextmanager
 def start_stack(
     directory: Path,
@@ -253,10 +249,8 @@ def _write_secret(path: Path, text: str) -> None:
 
 def _render_nginx(directory: Path) -> None:
     command = [sys.executable, "-m", "authd.cli", "nginx", "render", "--config", str(directory / "authd.yml")]
-    subprocess.run([*command, "--out", str(directory / "authd")], check=True, capture_output=True)
-    http_file = directory / "authd" / "authd-http.conf"
-    cache = f"proxy_cache_path {directory}/cache"
-    http_file.write_text(http_file.read_text().replace("proxy_cache_path /var/cache/authd-nginx", cache))
+    command += ["--out", str(directory / "authd"), "--cache-dir", str(directory / "cache")]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _hosts(applications: Sequence[dict[str, Any]]) -> list[str]:

@@ -22,6 +22,7 @@ _SERVER = f"""
     location / {{ set $authd_app app; {PROTECTED} }}
     location /other/ {{ set $authd_app other; {PROTECTED} }}
     location /wiki/ {{ set $authd_app wiki; {PROTECTED} }}
+    location /first/ {{ set $authd_app app; include authd/authd-protect.conf; try_files /none /wiki/second; }}
 """
 HTTP = "".join(render_server(name, _SERVER) for name in ("host.example.com", "path.example.com", "*.example.com"))
 _number = iter(range(1_000_000))
@@ -89,6 +90,17 @@ def test_4_3_a_200_of_the_second_try_is_not_kept(site: Site) -> None:
     assert count_checks(site) == 3
 
 
+def test_4_3_of_a_request_that_is_checked_twice_each_answer_is_judged_by_its_own_tries(site: Site) -> None:
+    """The first check succeeds at once and is kept; the second needs two tries and is not."""
+    kept = allow(until(9))
+    replies = iter([kept, Reply(drop=True), kept, kept])
+    site.authd.program(check=lambda request: next(replies))
+    cookies = [("Cookie", f"CF_AUTHORIZATION=good{next(_number)}")]
+    for _ in range(2):
+        assert site.get("path.example.com", "/first/x", headers=cookies).status == 200
+    assert [check.get("X-Authd-App") for check in site.authd.checks] == ["app", "wiki", "wiki", "wiki"]
+
+
 def test_4_4_a_decision_ends_when_authd_said(site: Site) -> None:
     """`@<now>` lasts to the end of this second; a plain "1" was measured to last up to two."""
     site.authd.program(check=lambda request: allow(until(0)))
@@ -127,6 +139,13 @@ def test_4_6_an_application_that_is_bound_to_a_path_has_a_cookie_of_its_own(site
     for target, session in (("/x", "whole"), ("/wiki/x", "bound"), ("/other/x", "whole")):
         site.get("path.example.com", target, headers=cookies)
         assert site.authd.checks[-1].get("X-Authd-Session") == session
+
+
+def test_4_6_a_request_that_is_checked_twice_has_each_applications_own_session(site: Site) -> None:
+    cookies = [("Cookie", "CF_AUTHORIZATION=good; CF_AUTHORIZATION_1a2b3c4d=good-bound")]
+    assert site.get("path.example.com", "/first/x", headers=cookies).status == 200
+    asked = [(check.get("X-Authd-App"), check.get("X-Authd-Session")) for check in site.authd.checks]
+    assert asked == [("app", "good"), ("wiki", "good-bound")]
 
 
 def test_4_6_nobody_gets_the_decision_of_somebody_with_the_tab_if_authd_keeps_the_rule(site: Site) -> None:

@@ -123,6 +123,11 @@ class Edge:
     def __post_init__(self) -> None:
         self.app = create_app(self.worker)
 
+    def forget(self) -> None:
+        """As a worker that has just started: no token and no answer is remembered."""
+        self.worker.access._verified.clear()
+        self.app = create_app(self.worker)
+
     def application(self, application_id: str) -> Any:
         return self.worker.policies().index.get_application(application_id)
 

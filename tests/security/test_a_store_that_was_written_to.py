@@ -124,7 +124,7 @@ async def test_keys_that_somebody_else_made_sign_nothing(start_edge: StartEdge) 
     for value in (foreign, Sealer([b"x" * 32]).seal("keyring", id_, foreign), b"", 5):
         put(edge, "keyring", id_, value)
         with pytest.raises(StoreDamagedError):
-            await edge.worker.upkeep()
+            await edge.worker.start()
         assert await status_of(edge, token) == 200, "the keys in memory go on"
         with pytest.raises(StoreDamagedError):
             await start_edge()

@@ -29,7 +29,7 @@ async def test_only_get_auth_can_say_yes(edge: Edge, path: str) -> None:
 
 FAULTS: dict[str, tuple[str, str]] = {
     "the index": ("access", "_index"),
-    "the policy": ("access", "_cacheable_until"),
+    "the cache": ("access", "cacheable_until"),
     "the token": ("tokens", "verify_application_token"),
     "the session": ("sessions", "find"),
     "the keys": ("tokens", "_keyring"),
@@ -46,7 +46,7 @@ async def test_an_exception_anywhere_in_the_check_is_a_500(
     cookie = edge.cookie(edge.token(await edge.log_in()))
     assert (await edge.check(cookie=cookie)).status == 200
     for error in ERRORS:
-        edge.worker.access._verified.clear()
+        edge.forget()
         monkeypatch.setattr(getattr(edge.worker, part), name, _raising(error))
         answer = await edge.check(cookie=cookie)
         assert answer.status == 500, error

@@ -77,6 +77,16 @@ def test_a_path_that_is_no_text_is_refused_before_anybody_is_asked(stack: Stack,
     assert stack.application.count == 0
 
 
+@pytest.mark.parametrize("path", ["/caf\xe9", "/%E9", "/%C0%AE", "/%ED%A0%80"])
+def test_a_path_that_is_no_text_is_refused_though_nginx_remembers_the_host(
+    stack: Stack, alice: Browser, path: str
+) -> None:
+    for _ in range(3):
+        assert alice.request(stack.url("grafana.test", "/ok")).status == 200
+
+    assert alice.request(stack.url("grafana.test", path)).status == 400
+
+
 @pytest.mark.parametrize("path", ["//evil.example/", "/\\evil.example/", "/%09//evil.example"])
 def test_no_address_leads_away_from_the_host(stack: Stack, path: str) -> None:
     browser = stack.browser()

@@ -193,6 +193,15 @@ def test_a_client_secret_that_was_replaced_counts_after_a_reload(stack: Stack, a
     stack.log_in(stack.url("grafana.test"), "alice")
 
 
+def test_what_only_a_restart_can_change_is_named_and_the_rest_is_taken(stack: Stack, alice: Browser) -> None:
+    reload_with(stack, workers=3, decision_cache_seconds=2, applications=applications(REFUSED, ALLOWED))
+
+    assert {line["key"] for line in stack.events("config.needs_restart")} == {"workers", "decision_cache_seconds"}
+    wait_until(lambda: status(alice, stack) == 403, "Alice is refused")
+    assert len(find_workers(stack)) == WORKERS
+    stack.write_config(workers=WORKERS, decision_cache_seconds=1)
+
+
 def test_a_worker_that_is_killed_logs_nobody_out(stack: Stack, alice: Browser) -> None:
     kill_every_worker(stack)
 

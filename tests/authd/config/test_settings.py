@@ -51,7 +51,7 @@ def test_one_line_is_a_configuration_with_every_default() -> None:
         ("listen", "unix:/run/x.sock", "unix:/run/x.sock"),
         ("path_prefix", "/access", "/access"),
         ("path_prefix", "/a-b/c_d/e.f", "/a-b/c_d/e.f"),
-        ("cookie_name", "__Host-mine", "__Host-mine"),
+        ("cookie_name", "Mine_2", "Mine_2"),
         ("session_duration", "31m", 1860),
         ("decision_cache_seconds", 0, 0),
         ("decision_cache_seconds", 60, 60),

@@ -1,0 +1,144 @@
+"""What can happen to the file of the embedded store (reference/attacks.md F6 to F9)."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from authd.errors import StoreDamagedError, StoreUnavailableError
+from authd.state.sqlite import SCHEMA_VERSION, SqliteStore
+
+NOW = 1_800_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "authd.db"
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(path)
+    await opened.put("session", "a", b"value", expires_at=NOW + 10)
+    yield opened
+    await opened.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Another process holds the file, as a backup or a careless `sqlite3` does."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        other.close()
+
+
+async def read_one(path: Path) -> None:
+    opened = SqliteStore(path)
+    try:
+        await opened.find("session", "1", now=NOW)
+    finally:
+        await opened.close()
+
+
+async def test_a_locked_file_stops_no_reader(store: SqliteStore, path: Path) -> None:
+    with locked(path):
+        assert await store.find("session", "a", now=NOW) == b"value"
+        assert await store.tombstones_since(0) == []
+
+
+async def test_a_write_to_a_locked_file_fails_within_the_deadline_and_is_not_done_later(
+    store: SqliteStore, path: Path
+) -> None:
+    with locked(path):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailableError):
+            await store.put("session", "b", b"value", expires_at=NOW + 10)
+        assert time.monotonic() - began < 2
+    await store.put("session", "c", b"value", expires_at=NOW + 10)
+    assert await store.find("session", "b", now=NOW) is None
+
+
+async def test_a_write_that_fails_in_an_unforeseen_way_stops_no_other(store: SqliteStore) -> None:
+    """A thread that died within its transaction would hold the lock on the file until the process ends."""
+
+    def fail(db: sqlite3.Connection) -> None:
+        db.execute('DELETE FROM "values"')
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await store._write(fail)
+    await store.put("session", "b", b"value", expires_at=NOW + 10)
+    assert await store.find("session", "a", now=NOW) == b"value"
+
+
+async def test_a_deleted_file_is_told_and_nothing_goes_into_what_nobody_else_sees(
+    store: SqliteStore, path: Path
+) -> None:
+    path.unlink()
+    with pytest.raises(StoreDamagedError, match="restart authd"):
+        await store.put("session", "b", b"value", expires_at=NOW + 10)
+    with pytest.raises(StoreDamagedError, match="restart authd"):
+        await store.tombstones_since(0)
+
+
+async def test_a_replaced_file_is_told(store: SqliteStore, path: Path) -> None:
+    path.rename(path.with_suffix(".old"))
+    await SqliteStore(path).close()
+    with pytest.raises(StoreDamagedError, match="replaced"):
+        await store.find("session", "a", now=NOW)
+
+
+def test_a_worker_begins_no_new_store(path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match="No such file"):
+        SqliteStore(path, may_create=False)
+    assert not path.exists()
+
+
+def test_an_empty_file_is_not_taken_for_a_new_store(path: Path) -> None:
+    path.touch()
+    with pytest.raises(StoreDamagedError, match="is empty"):
+        SqliteStore(path)
+
+
+@pytest.mark.parametrize(("offset", "sentence"), [(0, "not a database"), (100, "malformed|corrupt|disk image")])
+async def test_a_damaged_file_is_refused(path: Path, offset: int, sentence: str) -> None:
+    first = SqliteStore(path)
+    for number in range(200):
+        await first.put("session", str(number), b"x" * 500, expires_at=NOW + 10)
+    await first.close()
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xff" * (path.stat().st_size - offset))
+    with pytest.raises(StoreDamagedError, match=sentence):
+        await read_one(path)
+
+
+def test_a_file_of_a_newer_authd_is_refused_and_left_as_it_is(path: Path) -> None:
+    with sqlite3.connect(path) as newer:
+        newer.execute("CREATE TABLE news (text TEXT)")
+        newer.execute(f"PRAGMA user_version={SCHEMA_VERSION + 1}")
+    newer.close()
+    with pytest.raises(StoreDamagedError, match="newer authd"):
+        SqliteStore(path)
+    with sqlite3.connect(path) as again:
+        assert again.execute("SELECT count(*) FROM news").fetchone() == (0,)
+    again.close()
+
+
+def test_a_directory_that_nobody_can_write_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreUnavailableError, match="missing"):
+        SqliteStore(tmp_path / "missing" / "authd.db")
+
+
+def test_a_link_to_a_file_that_is_not_made_yet_is_followed(path: Path, tmp_path: Path) -> None:
+    path.symlink_to(tmp_path / "elsewhere.db")
+    SqliteStore(path)
+    assert (tmp_path / "elsewhere.db").stat().st_mode & 0o777 == 0o600
