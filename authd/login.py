@@ -299,7 +299,7 @@ class Login:
             raise _start_again("state_used", "This login was used before.", return_url)
         identity = await provider.finish(unverified_query, nonce=attempt.nonce, code_verifier=attempt.code_verifier)
         await self._limits.count_person(identity.subject)
-        session, team_cookie = await self._open_session(identity, client)
+        session, team_cookie = await self._open_session(identity, client, attempt.expires_at - ATTEMPT_SECONDS)
         cookies = (team_cookie, *forget_attempt(attempt.id, client.cookie_header))
         return await self._hand_over(application, attempt.return_path, session, attempt, client, cookies)
 
@@ -327,8 +327,10 @@ class Login:
         admitted = [app for app in index.applications if decide(app, facts).outcome is Outcome.ALLOW]
         return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
 
-    async def _open_session(self, identity: Identity, client: Client) -> tuple[Session, str]:
-        """A new session, never an old one continued; another person's session in this browser ends."""
+    async def _open_session(self, identity: Identity, client: Client, began_at: int) -> tuple[Session, str]:
+        """A new session, never an old one continued. The one that this browser had ends: its cookie is replaced, and
+        nobody could end it any more. Only if the same person's came while this attempt was under way, another tab of
+        theirs was faster, and both stay."""
         previous = await self.find_team_session(client)
         now = int(self._clock())
         duration = self._policies().config.session_duration_seconds
@@ -341,7 +343,8 @@ class Login:
             user_agent=client.user_agent[:200],
         )
         await self._sessions.add(session)
-        if previous and previous.identity.subject != identity.subject:
+        is_same_person = previous is not None and previous.identity.subject == identity.subject
+        if previous and not (is_same_person and previous.created_at >= began_at):
             await self._sessions.end(previous)
         token = self._tokens.issue_organisation_token(session)
         return session, render_cookie(TEAM_COOKIE, token, max_age_seconds=duration, now=self._clock())

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from authd.errors import StoreError, StoreUnavailableError
-from authd.sessions import POLL_SECONDS
 from authd.state.sqlite import SqliteStore
 from tests.authd.house import NOW, House, make_session
 
@@ -169,14 +168,6 @@ async def test_a_login_that_could_not_be_recorded_is_no_session(house: House, lo
     lock.execute("ROLLBACK")
 
     assert session.id not in house.sessions._remembered
-
-
-async def test_a_worker_is_current_while_the_store_answers(house: House) -> None:
-    assert house.sessions.is_current()
-    house.monotonic.now = NOW + 5 * POLL_SECONDS
-    assert not house.sessions.is_current()
-    await house.sessions.poll()
-    assert house.sessions.is_current()
 
 
 async def test_a_damaged_file_lets_nobody_new_in(house: House) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import falcon.asgi
 
 from authd.audit import DecisionLog
+from authd.errors import StoreError
 from authd.metrics import Metrics
 from authd.middleware import ErrorHandlers, RefuseByDefault
 from authd.resources.answers import Answers
@@ -50,17 +51,27 @@ class Reply:
 
 
 class CheckApp:
-    """`lines` is what was logged about decisions."""
+    """`lines` is what was logged about decisions, `store_errors` what was reported of the store."""
 
     def __init__(self, house: House, listener_secret: str | None = None) -> None:
         self.lines: list[dict[str, Any]] = []
         pages = Pages("/cdn-cgi/access")
         answers = Answers(pages, path_prefix="/cdn-cgi/access", origin_of=house.index.public_origin)
         self._app: falcon.asgi.App[Any, Any] = falcon.asgi.App(middleware=[RefuseByDefault()])
-        ErrorHandlers(answers).add_to(self._app)
+        self.store_errors: list[str] = []
+        ErrorHandlers(answers, on_store_error=self._note_store_error).add_to(self._app)
         log = DecisionLog(clock=house.clock, log=lambda event, **fields: self.lines.append(fields))
-        self._check = Check(house.access, log, Metrics(), listener_secret=listener_secret)
+        self._check = Check(
+            house.access,
+            log,
+            Metrics(),
+            on_store_error=self._note_store_error,
+            listener_secret=listener_secret,
+        )
         self._app.add_sink(Challenge(house.access, house.login, answers), r"/challenge\Z")
+
+    def _note_store_error(self, error: StoreError, path: str) -> None:
+        self.store_errors.append(f"{path} {error.code}")
 
     async def ask(
         self, path: str = "/auth", *more: tuple[str, str], without: str = "", method: str = "GET", **changes: str

@@ -81,6 +81,7 @@ async def test_a_store_that_does_not_answer_is_a_500_and_no_denial(house: House,
 
     assert (await app.ask(**session_headers(token))).status_code == 500
     assert app.lines == []
+    assert app.store_errors == ["/auth store_unavailable"]
 
 
 async def test_a_fault_of_ours_is_a_500(house: House, app: CheckApp, monkeypatch: pytest.MonkeyPatch) -> None:
