@@ -1,4 +1,4 @@
-"""Two machines that share one Redis: log in on one, work on the other, log out on either."""
+"""Two machines that share the Redis which Sentinel watches: log in on one, work on the other, log out on either."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.harness.browser import NAVIGATION, Browser
-from tests.harness.redis import RedisServers, running_redis
+from tests.harness.redis import RedisServers, running_sentinels
 from tests.harness.second_machine import SECOND, second_machine
 from tests.harness.stack import TEAM, Stack, start_stack
 from tests.stories.waiting import wait_until
@@ -22,7 +22,7 @@ WITHIN_SECONDS = 2.5
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServers]:
-    with running_redis(tmp_path_factory.mktemp("redis")) as running:
+    with running_sentinels(tmp_path_factory.mktemp("redis")) as running:
         yield running
 
 
@@ -81,3 +81,32 @@ def test_both_sign_with_the_same_keys(machines: tuple[Stack, Stack]) -> None:
         Browser(stack.port, machine=each).request(stack.url(TEAM, "/cdn-cgi/access/certs")) for each in (FIRST, SECOND)
     ]
     assert certs[0].json()["keys"] == certs[1].json()["keys"] != []
+
+
+def test_the_death_of_the_master_logs_nobody_out_and_forgets_no_logout(
+    machines: tuple[Stack, Stack], redis: RedisServers
+) -> None:
+    """The last of the stories: the old master stays dead."""
+    stack, _ = machines
+    grafana = stack.url("grafana.test")
+    alice, mallory = stack.log_in(grafana, "alice"), stack.browser()
+    left = stack.log_in(grafana, "alice")
+    # A worker lets go on whom it has seen before.
+    assert [on(each, SECOND).request(grafana).status for each in (alice, left)] == [200, 200]
+    left.request(stack.url(TEAM, LOGOUT), method="POST", headers=OWN_FORM, form={})
+    redis.find_master().stop()
+
+    refused = 0
+    while stack.try_log_in(grafana, "alice", browser := stack.browser()).status != 200:
+        refused += 1
+        for machine in (FIRST, SECOND):
+            assert on(alice, machine).request(grafana).status == 200, "who is in stays in"
+            assert on(mallory, machine).request(grafana).status != 200
+        assert refused < 100
+    assert on(browser, SECOND).request(grafana).status == 200
+    for machine in (FIRST, SECOND):
+        wait_until(lambda m=machine: on(left, m).request(grafana).status != 200, f"out on {machine}", WITHIN_SECONDS)
+
+    on(browser, SECOND).request(stack.url(TEAM, LOGOUT), method="POST", headers=OWN_FORM, form={})
+    wait_until(lambda: on(browser, FIRST).request(grafana).status != 200, "out, by the new master", WITHIN_SECONDS)
+    assert on(alice, FIRST).request(grafana).status == 200
