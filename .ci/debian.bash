@@ -7,6 +7,14 @@ declare -A PACKAGE_OF=(
     [redis-server]=redis-server
     [nft]=nftables
     [wrk]=wrk
+    [ip]=iproute2
+    [ipset]=ipset
+    [ufw]=ufw
+    [haproxy]=haproxy
+    [caddy]=caddy
+    [conntrack]=conntrack
+    [strace]=strace
+    [systemd-analyze]=systemd
     [gcc]='gcc libc6-dev'
 )
 SERVICES=$LOGS/services-to-disable
@@ -24,7 +32,7 @@ install_debian_packages() {
         read -ra packages <<<"${PACKAGE_OF[$command]}"
         missing+=("${packages[@]}")
         case $command in
-        nginx | redis-server) services+=("$command") ;;
+        nginx | redis-server | haproxy | caddy) services+=("$command") ;;
         esac
     done
     find_python >/dev/null || missing+=(python3-venv python3-dev)
@@ -85,13 +93,18 @@ forget_absent_services() {
     mv "$SERVICES.kept" "$SERVICES"
 }
 
+# Caddy brings a unit for systemd and no script for init.
+disable_service() {
+    if [ -e "/etc/init.d/$1" ]; then as_root update-rc.d "$1" disable; else as_root deb-systemd-helper disable "$1.service"; fi
+}
+
 disable_remembered_services() {
     local service
     if ! [ -f "$SERVICES" ]; then return; fi
     while read -r service; do
         if [ -d /run/systemd/system ]; then as_root systemctl --quiet stop "$service"; fi
         step "disable-$service" "service $service, which came with the package, disabled" \
-            as_root update-rc.d "$service" disable
+            disable_service "$service"
     done < <(sort -u "$SERVICES")
     rm "$SERVICES"
 }

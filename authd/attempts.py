@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TypeVar
 
 from authd.cookies import find_cookie, find_cookies_by_prefix, render_cookie, render_expired_cookie
 from authd.errors import SealError
@@ -101,6 +101,9 @@ class Attempt:
     expires_at: int
 
 
+_Value = TypeVar("_Value", Meta, Attempt)
+
+
 def hash_path(return_path: str) -> str:
     """SHA-256 of a return path, 64 hex digits."""
     return hashlib.sha256(return_path.encode()).hexdigest()
@@ -119,8 +122,7 @@ class Attempts:
 
     def find_meta(self, unverified_text: str, host: str) -> Meta | None:
         """The parameter if it is ours, for this host, and not too old."""
-        document = self._open(_META, host, unverified_text)
-        return Meta(**document) if document else None
+        return self._open(_META, host, unverified_text, Meta)
 
     def render_path(self, return_path: str, host: str) -> str:
         """The sealed `state` that goes with a one-time code: where to start again when the code was spent before.
@@ -157,15 +159,15 @@ class Attempts:
         prefix = f"{_ATTEMPT_PREFIX}{id_}_"
         chunks = find_cookies_by_prefix(cookie_header, prefix) if id_ else {}
         sealed = "".join(chunks.get(f"{prefix}{n}", "") for n in range(len(chunks)))
-        document = self._open(_ATTEMPT, id_, sealed)
-        return Attempt(**document) if document else None
+        return self._open(_ATTEMPT, id_, sealed, Attempt)
 
-    def _open(self, kind: str, id_: str, unverified_text: str) -> dict[str, Any] | None:
+    def _open(self, kind: str, id_: str, unverified_text: str, shape: type[_Value]) -> _Value | None:
         try:
-            document: dict[str, Any] = json.loads(self._sealer.open_text(kind, id_, unverified_text))
-        except SealError:
+            value = shape(**json.loads(self._sealer.open_text(kind, id_, unverified_text)))
+        except (SealError, TypeError):
+            # Not ours; or sealed by another version, with other fields: then the login starts over.
             return None
-        return document if document["expires_at"] > self._clock() else None
+        return value if value.expires_at > self._clock() else None
 
 
 def forget_attempt(attempt_id: str, cookie_header: str) -> list[str]:

@@ -8,6 +8,7 @@ soon as no request is under way.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 # gunicorn's loop looks once a second whether it shall end, and takes requests until then.
 _LOOP_SECONDS = 1.1
+_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _LOOK_SECONDS = 0.02
 _Asgi = Callable[..., Awaitable[None]]
 
@@ -46,6 +48,12 @@ class PromptWorker(ASGIWorker):  # type: ignore[misc]
         """Load the application and count its requests."""
         super().load_wsgi()
         self.requests = self.asgi = RequestCounter(self.asgi)
+
+    def init_signals(self) -> None:
+        """Keep signals that come while the application is made: uvloop forgets what comes before it runs."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        super().init_signals()
+        self.loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, _ENDING)
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: what is under way is finished (within `graceful_timeout`), idle connections are not waited for."""

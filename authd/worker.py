@@ -121,13 +121,18 @@ class Worker:
 
     async def start(self) -> None:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
-        await self.sessions.start()
-        await self.upkeep()
+        try:
+            await self.sessions.start()
+            await self.upkeep()
+        except StoreError as error:
+            self._store_problem = str(error)
+            self.suspect_store()
+            raise
 
     async def run(self) -> None:
         """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
         ends."""
-        was_up = self._keyring is not None
+        was_up = self._keyring is not None and self._store_problem is None
         while True:
             try:
                 was_up = await self._run_once(was_up)
@@ -165,9 +170,9 @@ class Worker:
         The row that it writes shows that the store takes writes: a full disk still answers every poll.
         """
         now = int(self.clock())
-        await self.store.put("upkeep", "probe", b"", expires_at=now + 2 * _UPKEEP_SECONDS)
         self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
         self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
+        await self.store.put("upkeep", "probe", b"", expires_at=now + 2 * _UPKEEP_SECONDS)
         for _ in range(_MOST_SWEEPS):
             if not await self.store.sweep(now=now):
                 break

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.in_process import measure_check
 from bench.installation import HOST, Installation, run_installation
+from bench.ipranges import holds, measure_ipranges, render_line
 from bench.load import Load, run_wrk
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,6 +45,7 @@ def main() -> int:
             rounds = [_run_round(_cases(uncached, cached), options.seconds, n) for n in range(options.rounds)]
         typical, least = measure_check(directory / "uncached" / "authd.yml", uncached.token)
     result = {
+        "ipranges": measure_ipranges(min(options.rounds, 3)),
         "cases": _summarise(rounds, _cases(uncached, cached)),
         "check_in_process_us": {"median": round(typical, 1), "minimum": round(least, 1)},
         "rounds": options.rounds,
@@ -119,6 +121,7 @@ def _render_table(result: dict[str, Any]) -> str:
         spread = f"{ratio['spread'][0]:.2f} to {ratio['spread'][1]:.2f}"
         lines.append(f"| {row['what']} | {row['requests_per_second']:,} | {ratio['median']:.2f} [{spread}] |")
     check = result["check_in_process_us"]
+    lines += [f"\n{render_line(line)}" for line in result["ipranges"]]
     lines.append(f"\ncheck in process, remembered token: {check['median']} µs (best {check['minimum']})")
     return "\n".join(lines)
 
@@ -133,6 +136,7 @@ def _judge(result: dict[str, Any]) -> int:
         failed.append(
             f"check in process: {result['check_in_process_us']['median']} µs, at most {MOST_CHECK_MICROSECONDS}"
         )
+    failed += [render_line(line) for line in result["ipranges"] if not holds(line)]
     for line in failed:
         print(f"below what is demanded: {line}", file=sys.stderr)
     return 1 if failed else 0

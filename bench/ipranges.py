@@ -57,12 +57,17 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "ipranges.json").write_text(json.dumps(found, indent=1) + "\n")
     for line in found:
-        print(
-            f"ipranges, {line['prefixes']:>7,} prefixes: installed in {line['seconds']:.2f} s "
-            f"(best {line['best_seconds']:.2f}), nothing new in {line['again_seconds']:.2f} s; "
-            f"peak {line['megabytes']} MB, nft {line['children_megabytes']} MB"
-        )
+        print(render_line(line))
     return 1 if options.must_hold and not all(map(holds, found)) else 0
+
+
+def render_line(line: dict[str, Any]) -> str:
+    """One measurement as a person reads it."""
+    return (
+        f"ipranges, {line['prefixes']:>7,} prefixes: installed in {line['seconds']:.2f} s "
+        f"(best {line['best_seconds']:.2f}), nothing new in {line['again_seconds']:.2f} s; "
+        f"peak {line['megabytes']} MB, nft {line['children_megabytes']} MB"
+    )
 
 
 def measure_ipranges(rounds: int = 3) -> list[dict[str, Any]]:

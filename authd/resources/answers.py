@@ -194,7 +194,8 @@ class Answers:
             cause=cause,
             advice=advice,
             host=host,
-            start_url=self._origin_of(host) + return_path,
+            # The page itself would show this again for a minute; a login that is begun on purpose tries once more.
+            start_url=f"{self._origin_of(host)}{self._prefix}/login?redirect_url={encode_parameter(return_path)}",
             reference=_reference(resp),
         )
         self.page(resp, falcon.HTTP_403, page)

@@ -131,13 +131,13 @@ async def test_the_loop_goes_on_after_a_configuration_that_a_worker_cannot_take(
 async def test_an_outage_is_two_lines_however_long_it_lasts(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     monkeypatch.setattr(worker_module, "log_event", lambda event, **fields: events.append(event))
+    await worker.start()
     task = await run_for(worker, lambda: worker.problems() == [])
     with failing("tombstones", ERRORS["StoreUnavailableError"]):
         await go_on(task, lambda: worker.problems() == ["failpoint"])
         await asyncio.sleep(0.1)
     await go_on(task, lambda: worker.problems() == [])
-    assert [event for event in events if event.startswith("store")][-2:] == ["store.down", "store.up"]
-    assert events.count("store.down") == 1
+    assert [event for event in events if event.startswith("store")] == ["store.down", "store.up"]
     task.cancel()
 
 
