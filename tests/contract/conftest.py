@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from authd.errors import StoreUnavailableError
 from authd.state import Store, open_store
 from tests.harness.redis import RedisServers, running_cluster, running_redis, running_sentinels
 
@@ -28,5 +30,12 @@ async def store(servers: RedisServers | None, tmp_path: Path) -> AsyncIterator[S
     if servers is not None:
         servers.empty()
     opened = open_store(servers.url if servers else f"sqlite:{tmp_path}/authd.db")
+    # As authd does at start: on a busy machine the way to a master may take longer than one call.
+    while True:
+        try:
+            await opened.check()
+            break
+        except StoreUnavailableError:
+            await asyncio.sleep(0.05)
     yield opened
     await opened.close()
