@@ -12,7 +12,7 @@ from authd.errors import StoreUnavailableError
 from authd.state import open_store
 from authd.state.redis_info import find_problem
 from tests.demo.certificates import ensure_certificates
-from tests.harness.redis import RedisProcess, running_redis, running_sentinels
+from tests.harness.redis import RedisProcess, running_redis
 
 NOW = 4_000_000_000
 DOCS = Path(__file__).parents[3] / "docs" / "redis.md"
@@ -73,19 +73,6 @@ async def test_a_changed_password_is_read_without_a_restart(redis: RedisProcess,
     password.write_text("p@ss/word")
     await store.cursor()
     await store.close()
-
-
-async def test_replicas_of_a_trio_take_the_same_rights(tmp_path: Path) -> None:
-    """Sentinel has users of its own; those of the data are sent to the data alone."""
-    with running_sentinels(tmp_path) as trio:
-        for server in trio.servers:
-            server.ask("ACL", "SETUSER", "authd", "on", ">secret-of-data", "~{authd}:*", "+@all")
-        for sentinel in trio.sentinels:
-            sentinel.ask("ACL", "SETUSER", "watcher", "on", ">secret-of-sentinel", "+@all")
-        password = tmp_path / "sentinel.password"
-        password.write_text("secret-of-sentinel")
-        parameters = f"?sentinel_username=watcher&sentinel_password_file={password}"
-        await use_everything(trio.url.replace("://", "://authd:secret-of-data@") + parameters)
 
 
 async def test_tls_is_verified(tmp_path: Path) -> None:
