@@ -163,6 +163,8 @@ class Access:
         return (living or found)[0]
 
     async def _verify_credential(self, text: str, application: Application, is_keyed: bool) -> _Credential:
+        if (application.aud, text) not in self._verified:
+            await self._tokens.learn_key_of(text)
         try:
             verified = self._verify_token(text, application.aud)
         except TokenError as error:

@@ -11,22 +11,12 @@ from pathlib import Path
 import click
 
 from authd import __version__
+from authd.cli_keys import keys
+from authd.cli_options import config_option, json_option
+from authd.cli_state import state
 from authd.config import Config, load_config, render_json_schema
 from authd.errors import AuthdError
 from authd.nginx_files import DEFAULT_CACHE_DIRECTORY, render_nginx_files, write_files
-
-DEFAULT_CONFIG = Path("/etc/authd/authd.yml")
-
-_config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_CONFIG,
-    show_default=True,
-    envvar="AUTHD_CONFIG",
-    help="The configuration file.",
-)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
 
 
 class _Group(click.Group):
@@ -50,7 +40,7 @@ def main() -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 def serve(config_path: Path) -> None:
     """Answer nginx until stopped.
 
@@ -66,8 +56,8 @@ def serve(config_path: Path) -> None:
 
 
 @main.command("check-config")
-@_config_option
-@_json_option
+@config_option
+@json_option
 def check_config(config_path: Path, as_json: bool) -> None:
     """Check the configuration and list every mistake with its line."""
     from authd.errors import ConfigError
@@ -106,7 +96,7 @@ def config_schema() -> None:
 
 
 @main.command()
-@_config_option
+@config_option
 @click.option("--url", required=True, help="The address, as in the address bar.")
 @click.option("--email", help="Verified e-mail address of the person; nobody is logged in without it.")
 @click.option("--groups", default="", help="Groups of the person, separated by commas.")
@@ -114,7 +104,7 @@ def config_schema() -> None:
 @click.option("--method", default="GET", show_default=True, help="The HTTP method.")
 @click.option("--login-method", help="Id of the identity provider; the first one if left out.")
 @click.option("--auth-method", "auth_methods", multiple=True, help="How the person proved it, such as mfa. Repeatable.")
-@_json_option
+@json_option
 def explain(
     config_path: Path,
     url: str,
@@ -168,7 +158,7 @@ def nginx() -> None:
 
 
 @nginx.command("render")
-@_config_option
+@config_option
 @click.option(
     "--out",
     "directory",
@@ -183,7 +173,7 @@ def nginx() -> None:
     show_default=True,
     help="Where nginx keeps decisions for a second: a directory of nginx' user alone, best on a tmpfs.",
 )
-@_json_option
+@json_option
 def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_json: bool) -> None:
     """Write the nginx files for this configuration (socket, prefix, cookie names, scope map).
 
@@ -204,30 +194,8 @@ def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_js
         )
 
 
-@main.group()
-def state() -> None:
-    """The store of sessions and keys."""
-
-
-@state.command("migrate")
-@click.option("--from", "source", required=True, help="The store to read, as in the setting `state`.")
-@click.option("--to", "target", required=True, help="The store to fill; it must be empty.")
-@_json_option
-def state_migrate(source: str, target: str, as_json: bool) -> None:
-    """Copy everything into another store; nobody is logged out.
-
-    Stop authd first, then copy, then set `state` to the new store and start authd. Counters of rate limits are left.
-    """
-    from authd.migrate_state import migrate_state
-
-    def tell(count: int) -> None:
-        click.echo(f"\r{count} rows", nl=False, err=True)
-
-    done = migrate_state(source, target, on_progress=tell if sys.stderr.isatty() and not as_json else lambda _: None)
-    if as_json:
-        click.echo(json.dumps({"ok": True, "values": done.values, "revocations": done.ends}))
-    else:
-        click.echo(f"copied {done.values} values and {done.ends} revocations; now set state to the new store")
+main.add_command(keys)
+main.add_command(state)
 
 
 if __name__ == "__main__":

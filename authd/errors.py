@@ -5,6 +5,7 @@
     ├── SecretError              the secret file is missing, too open or malformed
     ├── SealError                a sealed value was not made by us, or for another place
     ├── TokenError               a token is not acceptable (code = a Reason)
+    ├── KeyChangeError           a change of the signing keys was refused
     ├── KeySetError              a published key set is not fit to be trusted
     ├── MalformedRequestError    nginx' headers about a request are missing, doubled or unreadable
     ├── StoreError
@@ -84,6 +85,12 @@ class TokenError(AuthdError):
     def __init__(self, code: str, message: str) -> None:
         self.code = code
         super().__init__(message)
+
+
+class KeyChangeError(AuthdError):
+    """Raised if an operator's change of the signing keys is refused; says what to do instead."""
+
+    code = "key_change_refused"
 
 
 class KeySetError(AuthdError):

@@ -1,8 +1,8 @@
 """The keys that sign authd's tokens: made, written down, read back, published.
 
-A `Keyring` is an immutable set of keys. One of them signs now; all of them verify until `verifies_until`. A key is
-published at least a day before it signs, so that verifiers which cache the key set for a day (cloudflared does) know
-it in time.
+A `Keyring` is an immutable set of keys. One of them signs now; all of them verify until `verifies_until`. The next one
+is published long before it signs, so that verifiers which cache the key set for a day (cloudflared does) know it in
+time. How a keyring changes is told in `rotation`.
 
 Shape of the published document: Cloudflare Access, `GET /cdn-cgi/access/certs` (reference/access-wire.md 2.7).
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,13 +35,20 @@ SIGNING_ALGORITHM = "RS256"
 KEY_BITS = 2048
 ROTATION_SECONDS = 42 * 86400
 PUBLISHED_BEFORE_SIGNING_SECONDS = 86400
-# Tokens live 7 days at most by default (design 4); verifiers were seen to cache keys as long.
-VERIFIES_AFTER_SIGNING_SECONDS = 31 * 86400
+# A key verifies for 7 days after it last signed (design 4), or longer where a token of it may live longer.
+LEAST_VERIFYING_SECONDS = 7 * 86400
+# A worker may go on signing with the old key for its upkeep minute, and clocks of machines differ.
+FOLLOWING_SECONDS = 600
+# No session lasts longer than 31 days (config), so a key that is followed in time never outlives its certificate.
+_CERTIFIED_AFTER_SIGNING_SECONDS = 32 * 86400
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One RSA key. Times are Unix seconds; it signs from `signs_from` until the next key's `signs_from`."""
+    """One RSA key. Times are Unix seconds; it signs from `signs_from` until the next key's `signs_from`.
+
+    `longest_token_seconds` is how long any token can live that it has signed.
+    """
 
     key_id: str
     private_key: RSAPrivateKey
@@ -49,6 +56,7 @@ class SigningKey:
     created_at: int
     signs_from: int
     verifies_until: int
+    longest_token_seconds: int = LEAST_VERIFYING_SECONDS
 
     @property
     def public_key(self) -> RSAPublicKey:
@@ -57,14 +65,18 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """All keys that count, oldest first. Never empty."""
+    """All keys that count, in the order in which they sign. Never empty."""
 
     keys: tuple[SigningKey, ...]
 
     def signing_key(self, now: float) -> SigningKey:
         """The youngest key that may sign now; before the first one may, the first."""
         ready = [key for key in self.keys if key.signs_from <= now]
-        return max(ready, key=lambda key: key.signs_from) if ready else self.keys[0]
+        return ready[-1] if ready else self.keys[0]
+
+    def find_next_key(self, now: float) -> SigningKey | None:
+        """The key that is published and does not sign yet."""
+        return next((key for key in self.keys if key.signs_from > now), None)
 
     def find_key(self, key_id: str, now: float) -> SigningKey | None:
         """The key of that id if it still verifies."""
@@ -115,15 +127,28 @@ def generate_signing_key(
     """Make one key with a self-signed certificate. Its id is the SHA-256 of its public key, 64 hex digits."""
     private_key = generate()
     public_der = private_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    verifies_until = signs_from + ROTATION_SECONDS + VERIFIES_AFTER_SIGNING_SECONDS
+    signs_until = signs_from + ROTATION_SECONDS
+    certified_until = signs_until + _CERTIFIED_AFTER_SIGNING_SECONDS
     return SigningKey(
         key_id=hashlib.sha256(public_der).hexdigest(),
         private_key=private_key,
-        certificate_pem=_self_sign(private_key, team_domain, not_before=now, not_after=verifies_until),
+        certificate_pem=_self_sign(private_key, team_domain, not_before=now, not_after=certified_until),
         created_at=now,
         signs_from=signs_from,
-        verifies_until=verifies_until,
+        verifies_until=signs_until + LEAST_VERIFYING_SECONDS + FOLLOWING_SECONDS,
     )
+
+
+def schedule_key(key: SigningKey, *, team_domain: str, signs_until: int) -> SigningKey:
+    """The key with its end where it follows from the end of its signing; with a longer certificate if need be."""
+    verifies_until = signs_until + key.longest_token_seconds + FOLLOWING_SECONDS
+    if verifies_until == key.verifies_until:
+        return key
+    certificate = x509.load_pem_x509_certificate(key.certificate_pem.encode())
+    pem = key.certificate_pem
+    if certificate.not_valid_after_utc.timestamp() < verifies_until:
+        pem = _self_sign(key.private_key, team_domain, not_before=key.created_at, not_after=verifies_until)
+    return replace(key, verifies_until=verifies_until, certificate_pem=pem)
 
 
 def _self_sign(private_key: RSAPrivateKey, team_domain: str, *, not_before: int, not_after: int) -> str:
@@ -156,6 +181,7 @@ def _render_key(key: SigningKey) -> dict[str, Any]:
         "created_at": key.created_at,
         "signs_from": key.signs_from,
         "verifies_until": key.verifies_until,
+        "longest_token_seconds": key.longest_token_seconds,
     }
 
 
@@ -185,4 +211,6 @@ def _parse_keys(entries: Iterable[dict[str, Any]]) -> Iterable[SigningKey]:
             created_at=entry["created_at"],
             signs_from=entry["signs_from"],
             verifies_until=entry["verifies_until"],
+            # A keyring of the first version says nothing of it: any session that can be configured.
+            longest_token_seconds=entry.get("longest_token_seconds", 31 * 86400),
         )

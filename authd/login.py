@@ -312,6 +312,7 @@ class Login:
     async def find_team_session(self, client: Client) -> Session | None:
         """The session that this browser has on the team host, if it lives. Raises StoreError."""
         text = find_cookie(client.cookie_header, TEAM_COOKIE)
+        await self._tokens.learn_key_of(text or "")
         try:
             verified = self._tokens.verify_organisation_token(text) if text else None
         except TokenError:

@@ -33,6 +33,7 @@ from authd.metrics import Metrics
 from authd.providers import load_client_secret
 from authd.resources.pages import Pages
 from authd.sealing import Sealer, load_sealer
+from authd.serve_worker import ENDING_SIGNALS
 from authd.sessions import POLL_SECONDS
 from authd.state import Store, open_store
 from authd.state.records import Records
@@ -64,6 +65,15 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
     def handle_hup(self) -> None:
         """Validate the file; a good one goes to the workers, a bad one is reported and changes nothing."""
         self.app.reload_config()
+
+    def spawn_worker(self) -> Any:
+        """Fork with the signals blocked that end a worker: one that came before it listens to them would be lost, and
+        gunicorn then waits 10 s before it kills."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
 
 class Server(BaseApplication):  # type: ignore[misc]

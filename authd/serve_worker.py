@@ -16,7 +16,7 @@ from gunicorn.workers.gasgi import ASGIWorker
 
 # gunicorn's loop looks once a second whether it shall end, and takes requests until then.
 _LOOP_SECONDS = 1.1
-_ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 _LOOK_SECONDS = 0.02
 _Asgi = Callable[..., Awaitable[None]]
 
@@ -50,10 +50,9 @@ class PromptWorker(ASGIWorker):  # type: ignore[misc]
         self.requests = self.asgi = RequestCounter(self.asgi)
 
     def init_signals(self) -> None:
-        """Keep signals that come while the application is made: uvloop forgets what comes before it runs."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        """Let signals wait until the loop runs: uvloop forgets what comes before. The master has blocked them."""
         super().init_signals()
-        self.loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, _ENDING)
+        self.loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING_SIGNALS)
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: what is under way is finished (within `graceful_timeout`), idle connections are not waited for."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from authd.errors import StoreUnavailableError
 from authd.model import Session
-from authd.state.base import Store
+from authd.state.base import Store, Tombstone
 from authd.state.records import SESSION, Records
 
 POLL_SECONDS = 0.5
@@ -29,12 +29,15 @@ class Sessions:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         outage_grace_seconds: float,
+        on_other_end: Callable[[Tombstone], None] = lambda tombstone: None,
     ) -> None:
+        """`on_other_end` is told, by `poll`, of whatever ends that is no session."""
         self._store = store
         self._records = records
         self._clock = clock
         self._monotonic = monotonic
         self._outage_grace_seconds = outage_grace_seconds
+        self._on_other_end = on_other_end
         self._remembered: dict[str, Session] = {}
         self._ended: dict[str, None] = {}
         self._cursor = 0
@@ -50,6 +53,8 @@ class Sessions:
         for tombstone in await self._store.tombstones_since(self._cursor):
             if tombstone.kind == SESSION:
                 self._forget(tombstone.id)
+            else:
+                self._on_other_end(tombstone)
             self._cursor = tombstone.sequence
         self._answered_at = self._monotonic()
 

@@ -8,7 +8,7 @@ asked elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +41,19 @@ class VerifiedToken:
 class Tokens:
     """Issues and verifies. `keyring` is asked each time, so that a rotation needs no restart."""
 
-    def __init__(self, *, issuer: str, keyring: Callable[[], Keyring], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        keyring: Callable[[], Keyring],
+        clock: Callable[[], float],
+        learn_key: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        """`learn_key` looks whether there is a key of that id by now; afterwards `keyring` has it, if there is."""
         self._issuer = issuer
         self._keyring = keyring
         self._clock = clock
+        self._learn_key = learn_key
 
     def issue_application_token(
         self, session: Session, *, audience: str, expires_at: int, policy_id: str | None
@@ -69,6 +78,18 @@ class Tokens:
     def verify_organisation_token(self, unverified_text: str) -> VerifiedToken:
         """As `verify_application_token`, for the team host's session."""
         return self._verify(unverified_text, ORGANISATION, self._issuer)
+
+    async def learn_key_of(self, unverified_text: str) -> None:
+        """Before a token is verified for the first time: look for its key if it is not known here, since another worker
+        may have made it. Raises StoreError: as long as nobody can say, the token is neither good nor bad."""
+        if self._learn_key is None:
+            return
+        try:
+            key_id = parse_unverified_token(unverified_text).key_id or ""
+        except TokenError:
+            return  # who verifies it says what is wrong with it
+        if self._keyring().find_key(key_id, self._clock()) is None:
+            await self._learn_key(key_id)
 
     def still_verifies(self, token: VerifiedToken) -> bool:
         """Whether the key of a token that was verified before still counts."""

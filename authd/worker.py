@@ -12,7 +12,7 @@ from authd.access import Access
 from authd.attempts import Attempts
 from authd.audit import log_event
 from authd.config import Config, IdentityProviderConfig
-from authd.errors import AuthdError, StoreError, StoreUnavailableError
+from authd.errors import AuthdError, StoreError
 from authd.keys import Keyring
 from authd.limits import LoginLimits
 from authd.login import Login, Policies
@@ -21,6 +21,7 @@ from authd.policy.index import build_index
 from authd.providers import Providers, load_client_secret
 from authd.sealing import Sealer
 from authd.sessions import POLL_SECONDS, Sessions
+from authd.shared_keyring import SharedKeyring
 from authd.state.base import Store
 from authd.state.records import Records
 from authd.tokens import Tokens
@@ -60,7 +61,7 @@ class Worker:
         self._new_config = new_config
         self._next_upkeep = monotonic() + _UPKEEP_SECONDS
         self._store_problem: str | None = None
-        self._keyring: Keyring | None = None
+        self._is_started = False
         self.records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._providers = Providers(
             store=store, records=self.records, clock=clock, find_client_secret=find_client_secret
@@ -70,14 +71,22 @@ class Worker:
 
     def _join(self, config: Config, sealer: Sealer) -> None:
         """Make the two stories and what they share. Each part gets what it depends on, and nothing else."""
+        self._keys = SharedKeyring(
+            self.records,
+            team_domain=config.team_domain,
+            longest_token_seconds=lambda: self._policies.config.longest_token_seconds,
+            clock=self.clock,
+            monotonic=self._monotonic,
+        )
         self.sessions = Sessions(
             self.store,
             self.records,
             clock=self.clock,
             monotonic=self._monotonic,
             outage_grace_seconds=config.store_outage_grace_seconds,
+            on_other_end=self._keys.follow,
         )
-        self.tokens = Tokens(issuer=config.issuer, keyring=self.keyring, clock=self.clock)
+        self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
         self.access = Access(
             index=lambda: self._policies.index,
             tokens=self.tokens,
@@ -106,13 +115,11 @@ class Worker:
 
     def keyring(self) -> Keyring:
         """The signing keys. Raises StoreUnavailableError until they could be read once."""
-        if self._keyring is None:
-            raise StoreUnavailableError("the signing keys could not be read from the store yet")
-        return self._keyring
+        return self._keys.get()
 
     def problems(self) -> list[str]:
         """What stands between this worker and being ready; empty if nothing does."""
-        keys = ["signing keys not loaded"] if self._keyring is None else []
+        keys = [] if self._keys.is_loaded else ["signing keys not loaded"]
         return keys + ([self._store_problem] if self._store_problem else [])
 
     def suspect_store(self) -> None:
@@ -123,6 +130,8 @@ class Worker:
         """Read the keys and begin to follow revocations. Raises StoreError; call again later."""
         try:
             await self.sessions.start()
+            # From here on sessions may be remembered: no tombstone may be skipped by beginning again.
+            self._is_started = True
             await self.upkeep()
         except StoreError as error:
             self._store_problem = str(error)
@@ -132,7 +141,7 @@ class Worker:
     async def run(self) -> None:
         """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
         ends."""
-        was_up = self._keyring is not None and self._store_problem is None
+        was_up = self._keys.is_loaded and self._store_problem is None
         while True:
             try:
                 was_up = await self._run_once(was_up)
@@ -153,9 +162,11 @@ class Worker:
     async def _follow_store(self) -> str | None:
         """One round with the store; what went wrong, or None."""
         try:
-            if self._keyring is None:
+            if not self._is_started:
                 await self.start()
             await self.sessions.poll()
+            if self._keys.is_stale:
+                await self._keys.refresh()
             if self._monotonic() >= self._next_upkeep:
                 self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
                 await self.upkeep()
@@ -170,8 +181,8 @@ class Worker:
         The row that it writes shows that the store takes writes: a full disk still answers every poll.
         """
         now = int(self.clock())
-        self._keyring = await self.records.load_keyring(team_domain=self._policies.config.team_domain, now=now)
-        self.metrics.set_signing_key_age(now - self._keyring.signing_key(now).signs_from)
+        keyring = await self._keys.refresh()
+        self.metrics.set_signing_key_age(now - keyring.signing_key(now).signs_from)
         await self.store.put("upkeep", "probe", b"", expires_at=now + 2 * _UPKEEP_SECONDS)
         for _ in range(_MOST_SWEEPS):
             if not await self.store.sweep(now=now):
@@ -186,6 +197,8 @@ class Worker:
             config = self._new_config()
             if config is not None:
                 self._policies = self._derive_policies(config)
+                # Tokens may live longer from now on, and so must the key that signs them.
+                self._keys.is_stale = True
                 log_event("config.loaded", applications=len(config.applications))
                 self.metrics.set_reload_successful(True)
         except Exception as error:  # noqa: BLE001 - revocations must be followed whatever is wrong with a new configuration

@@ -178,5 +178,10 @@ class Config(Section):
         return self.session_duration
 
     @property
+    def longest_token_seconds(self) -> int:
+        """How long any token can live: an application's never outlives its session, which is one of the team host."""
+        return self.session_duration
+
+    @property
     def store_outage_grace_seconds(self) -> int:
         return self.store_outage_grace

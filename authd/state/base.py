@@ -56,6 +56,13 @@ class Store(Protocol):
     async def put_if_absent(self, kind: str, id_: str, value: bytes, *, now: int, expires_at: int) -> bool:
         """Write unless a living value is there. True for exactly one of all who try at once."""
 
+    async def replace(self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int) -> bool:
+        """Compare and swap in one step: write `new` if the living value is `old`, byte for byte.
+
+        True for exactly one of all who try at once with the same `old` and a `new` that differs from it. False changes
+        nothing, the expiry included; a value that is missing or has expired is replaced by nobody.
+        """
+
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """The living value, or None."""
 

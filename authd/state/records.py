@@ -6,13 +6,14 @@ reported to `on_broken`: it must neither let anybody in nor stop anybody else (r
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from authd.errors import SealError, StoreDamagedError
-from authd.keys import Keyring, generate_keyring, parse_keyring, render_keyring
+from authd.keys import Keyring, SigningKey, generate_keyring, parse_keyring, render_keyring
 from authd.model import Identity, Session
 from authd.sealing import Sealer
 from authd.state.base import Store
@@ -22,6 +23,7 @@ _CODE = "code"
 _STATE = "state"
 _KEY_SET = "key_set"
 KEY_SET_SECONDS = 86400
+KEY = "key"
 _KEYRING = "keyring"
 CODE_LIFETIME_SECONDS = 60
 _NEVER = 2**53
@@ -110,13 +112,44 @@ class Records:
 
         a new one in its place would log everybody out.
         """
+        return self._open_keyring(team_domain, await self._find_or_make_keyring(team_domain, now))
+
+    async def find_keyring(self, *, team_domain: str, now: int) -> Keyring | None:
+        """The keyring if there is one. Raises StoreDamagedError if it cannot be opened."""
+        row = await self._store.find(_KEYRING, team_domain, now=now)
+        return None if row is None else self._open_keyring(team_domain, row)
+
+    async def change_keyring(self, change: Callable[[Keyring], Keyring], *, team_domain: str, now: int) -> Keyring:
+        """Apply `change` to the keyring as it stands and return what stands afterwards.
+
+        Of several who change it at once one is first, and the others apply theirs to what it made: `change` may be
+        called more than once, in a thread of its own since making a key takes a while, and what it raises surfaces.
+        """
+        while True:
+            row = await self._find_or_make_keyring(team_domain, now)
+            keyring = self._open_keyring(team_domain, row)
+            changed = await asyncio.to_thread(change, keyring)
+            if changed == keyring:
+                return keyring
+            sealed = self._sealer.seal(_KEYRING, team_domain, render_keyring(changed))
+            if await self._store.replace(_KEYRING, team_domain, row, sealed, now=now, expires_at=_NEVER):
+                return changed
+
+    async def end_key(self, key: SigningKey, *, now: int) -> None:
+        """Tell every worker that a key has left the keyring before its time. The tombstone stays as long as any token
+        of the key could."""
+        await self._store.end(KEY, key.key_id, now=now, remembered_until=key.verifies_until)
+
+    async def _find_or_make_keyring(self, team_domain: str, now: int) -> bytes:
         row = await self._store.find(_KEYRING, team_domain, now=now)
         if row is None:
-            fresh = self._sealer.seal(
-                _KEYRING, team_domain, render_keyring(generate_keyring(team_domain=team_domain, now=now))
-            )
-            await self._store.put_if_absent(_KEYRING, team_domain, fresh, now=now, expires_at=_NEVER)
+            fresh = await asyncio.to_thread(generate_keyring, team_domain=team_domain, now=now)
+            sealed = self._sealer.seal(_KEYRING, team_domain, render_keyring(fresh))
+            await self._store.put_if_absent(_KEYRING, team_domain, sealed, now=now, expires_at=_NEVER)
             row = await self._store.find(_KEYRING, team_domain, now=now) or b""
+        return row
+
+    def _open_keyring(self, team_domain: str, row: bytes) -> Keyring:
         try:
             return parse_keyring(self._sealer.open(_KEYRING, team_domain, row))
         except SealError as error:

@@ -56,6 +56,12 @@ class RedisStore:
         arguments = (now, row, 0 if expires_at >= _FOR_EVER else _expiry_ms(expires_at))
         return bool(await self._link.write(("EVAL", scripts.PUT_IF_ABSENT, 1, key, *arguments)))
 
+    async def replace(self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int) -> bool:
+        """See `Store.replace`."""
+        key, row = _key(_VALUES, kind, id_), _render_row(new, expires_at)
+        arguments = (now, old, row, 0 if expires_at >= _FOR_EVER else _expiry_ms(expires_at))
+        return bool(await self._link.write(("EVAL", scripts.REPLACE, 1, key, *arguments)))
+
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.find`."""
         try:

@@ -16,6 +16,15 @@ else redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3]) end
 return 1
 """
 
+# KEYS: value. ARGV: now, the old value, row, expiry in ms (0 for never).
+REPLACE = """
+local expires_at, value = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+)\\n(.*)$')
+if not expires_at or tonumber(expires_at) <= tonumber(ARGV[1]) or value ~= ARGV[2] then return 0 end
+if ARGV[4] == '0' then redis.call('SET', KEYS[1], ARGV[3])
+else redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4]) end
+return 1
+"""
+
 # KEYS: counter. ARGV: now, end of a window that begins now, its expiry in ms.
 COUNT = """
 local ends_at, count = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (%d+)$')

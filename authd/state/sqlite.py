@@ -78,6 +78,14 @@ class SqliteStore:
         row = {"kind": kind, "id": id_, "value": value, "expires_at": expires_at, "now": now}
         return await self._write(lambda db: db.execute(statement, row).rowcount == 1)
 
+    async def replace(self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int) -> bool:
+        """See `Store.replace`."""
+        statement = """
+            UPDATE "values" SET value = :new, expires_at = :expires_at
+            WHERE kind = :kind AND id = :id AND value = :old AND expires_at > :now"""
+        row = {"kind": kind, "id": id_, "old": old, "new": new, "expires_at": expires_at, "now": now}
+        return await self._write(lambda db: db.execute(statement, row).rowcount == 1)
+
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.find`."""
         statement = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'

@@ -38,13 +38,13 @@ def test_the_first_key_signs_until_the_second_ones_time() -> None:
         assert keyring.signing_key(now) is key
 
 
-def test_a_key_is_published_long_before_it_signs_and_verifies_long_after() -> None:
-    """cloudflared keeps a key set for 24 h; the longest token lives 31 days (the setting's limit)."""
+def test_a_key_is_published_long_before_it_signs_and_verifies_a_week_after() -> None:
+    """cloudflared keeps a key set for 24 h. Where tokens live longer than a week, so does the key: see rotation."""
     keyring = get_keyring()
     first, second = keyring.keys
 
     assert second.signs_from - second.created_at >= PUBLISHED_BEFORE_SIGNING_SECONDS
-    last_token_ends = second.signs_from + 31 * 86400
+    last_token_ends = second.signs_from + 7 * 86400
     assert keyring.find_key(first.key_id, last_token_ends - 1) is first
     assert keyring.find_key(first.key_id, first.verifies_until) is None
 
@@ -83,7 +83,7 @@ def test_a_certificate_is_valid_as_long_as_its_key_and_for_a_clock_that_is_slow(
         certificate = x509.load_pem_x509_certificate(key.certificate_pem.encode())
 
         assert certificate.not_valid_before_utc.timestamp() == key.created_at - 300
-        assert certificate.not_valid_after_utc.timestamp() == key.verifies_until
+        assert certificate.not_valid_after_utc.timestamp() >= key.verifies_until
         assert TEAM in certificate.subject.rfc4514_string()
 
 
@@ -107,6 +107,16 @@ def test_a_keyring_comes_back_from_its_document() -> None:
         return replace(key, private_key=None), key.private_key.private_numbers()  # type: ignore[arg-type]
 
     assert [describe(key) for key in found.keys] == [describe(key) for key in keyring.keys]
+
+
+def test_a_keyring_of_the_first_version_verifies_as_long_as_any_session_could_last() -> None:
+    entries = json.loads(render_keyring(get_keyring()))
+    for entry in entries:
+        del entry["longest_token_seconds"]
+
+    found = parse_keyring(json.dumps(entries).encode())
+
+    assert {key.longest_token_seconds for key in found.keys} == {31 * 86400}
 
 
 def render_with_an_elliptic_key() -> bytes:

@@ -131,3 +131,27 @@ async def test_everything_can_be_read_out(store: Store) -> None:
 async def test_a_closed_store_can_be_closed_again(store: Store) -> None:
     await store.close()
     await store.close()
+
+
+async def test_one_of_fifty_replaces_what_all_have_read(store: Store) -> None:
+    await store.put("keyring", "a", b"old", expires_at=NOW + 10)
+    replaced = await asyncio.gather(
+        *(store.replace("keyring", "a", b"old", str(n).encode(), now=NOW, expires_at=NOW + 20) for n in range(50))
+    )
+    assert replaced.count(True) == 1
+    assert await store.find("keyring", "a", now=NOW + 15) == str(replaced.index(True)).encode()
+
+
+async def test_what_has_changed_meanwhile_is_not_replaced_and_lives_no_longer(store: Store) -> None:
+    await store.put("keyring", "a", b"\x00value", expires_at=NOW + 10)
+    for other in (b"", b"\x00", b"\x00VALUE", b"\x00value\x00"):
+        assert await store.replace("keyring", "a", other, b"new", now=NOW, expires_at=NOW + 99) is False
+    assert await store.find("keyring", "a", now=NOW + 9) == b"\x00value"
+    assert await store.find("keyring", "a", now=NOW + 10) is None
+
+
+async def test_what_is_missing_or_has_expired_is_replaced_by_nobody(store: Store) -> None:
+    await store.put("keyring", "late", b"old", expires_at=NOW)
+    for id_ in ("late", "never"):
+        assert await store.replace("keyring", id_, b"old", b"new", now=NOW, expires_at=NOW + 99) is False
+        assert await store.find("keyring", id_, now=NOW) is None

@@ -47,7 +47,21 @@ _ELSEWHERE = {
     "Worker._follow_store": "test_background",
     "Sessions.start": "test_background",
     "Sessions.poll": "test_background",
+    "SharedKeyring.refresh": "test_background",
+    "SharedKeyring.learn": "tests/authd/test_shared_keyring.py: only for a key of another worker's",
+    "SharedKeyring._look_soon": "tests/authd/test_shared_keyring.py: only for a key of another worker's",
     "Records.load_keyring": "test_background",
+    "Records.change_keyring": "test_background",
+    "Records._find_or_make_keyring": "test_background",
+    "Records.find_keyring": "authd keys",
+    "Records.end_key": "authd keys",
+    "SqliteStore.replace": "authd keys, and once in 42 days",
+    "KeyChanges.list": "authd keys",
+    "KeyChanges.rotate": "authd keys",
+    "KeyChanges.retire": "authd keys",
+    "KeyChanges._find": "authd keys",
+    "KeyChanges._change": "authd keys",
+    "KeyChanges._patiently": "authd keys",
     "SqliteStore.cursor": "test_background",
     "SqliteStore.tombstones_since": "test_background",
     "SqliteStore.sweep": "test_background",
@@ -99,7 +113,7 @@ def test_every_step_is_made_to_fail(steps: dict[str, list[str]]) -> None:
 def test_an_error_lets_nobody_in(scene: Scene, steps: dict[str, list[str]], visit: Visit) -> None:
     errors = _ERRORS_FOR_DEAR_VISITS if visit.is_dear else ERRORS
     cases = [(visit, name, "before", error) for name in steps[visit.name] for error in errors]
-    cases += [(visit, name, "after", "RuntimeError") for name in steps[visit.name]]
+    cases += [(visit, name, "after", "RuntimeError") for name in steps[visit.name] if name != "Check.__call__"]
     for (_, name, _, error), answer in _run(scene, cases):
         if (name, error) in _BORNE:
             continue
@@ -124,6 +138,7 @@ def test_a_second_fault_in_the_answer_to_the_first_lets_nobody_in(scene: Scene) 
     cases = [
         (visit, f"RefuseByDefault.process_request+ErrorHandlers.{handler}", "before", error)
         for visit in VISITS
+        if visit.where != "auth"  # the check is past falcon, and has no handlers
         for handler, error in handlers.items()
     ]
     for case, answer in _run(scene, cases):

@@ -50,13 +50,6 @@ def test_the_lockdown_page_says_plainly_that_addresses_are_layer_one_of_two() ->
     assert "Every customer of" in page
 
 
-@pytest.mark.parametrize("name", ["edge-realip.conf", "edge-allow.conf", "origin-pull.conf"])
-def test_each_snippet_names_its_context_its_default_and_what_happens_without_authd(name: str) -> None:
-    text = (ROOT / "nginx" / name).read_text()
-    for word in ("Context:", "Default:", "Beware:", "authd down:"):
-        assert word in text
-
-
 def test_traps_that_a_configuration_is_close_to_are_told(world: World) -> None:
     world.sources += [{"name": "fastly", "retries": 0}, {"name": "own", "type": "static", "cidrs": ["10.0.0.0/16"]}]
     path = str(world.directory / "x")

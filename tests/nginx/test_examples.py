@@ -189,7 +189,7 @@ def test_nginx_accepts_each_example_by_itself_without_a_warning(tmp_path: Path, 
 
 def test_the_committed_files_are_what_render_writes_for_the_defaults() -> None:
     """`authd nginx render` and the repository must not drift apart."""
-    committed = {path.name: path.read_text() for path in NGINX_FILES.glob("*.conf")}
+    committed = {path.name: path.read_text() for path in NGINX_FILES.glob("authd-*.conf")}
     assert committed == render_settings(NginxSettings())
 
 

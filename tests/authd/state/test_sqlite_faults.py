@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -142,3 +144,20 @@ def test_a_link_to_a_file_that_is_not_made_yet_is_followed(path: Path, tmp_path:
     path.symlink_to(tmp_path / "elsewhere.db")
     SqliteStore(path)
     assert (tmp_path / "elsewhere.db").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_command_that_opens_and_closes_the_file_beside_the_service_takes_nothing_from_it(
+    store: SqliteStore, path: Path
+) -> None:
+    """Whoever closes as the last deletes the WAL. POSIX locks go with the first descriptor of a process that is closed:
+    opening the file by hand beside SQLite would make every other process believe to be the last, and ruin it."""
+    wal = path.with_name("authd.db-wal")
+    before = wal.stat().st_ino
+    program = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT 1 FROM counters'); db.close()"
+
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+
+    assert wal.stat().st_ino == before
+    await store.put("session", "b", b"value", expires_at=NOW + 10)
+    await read_one(path)
+    assert await store.find("session", "b", now=NOW) == b"value"
