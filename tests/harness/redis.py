@@ -119,7 +119,7 @@ def running_sentinels(directory: Path) -> Iterator[RedisServers]:
         replica = ("--replicaof", f"127.0.0.1 {master.port}")
         servers = (master, *(_start(cleanup, directory / f"data{n}", *_OPTIONS, *replica) for n in (1, 2)))
         # Sentinel asks only every ten seconds whether there are more replicas.
-        wait_until(lambda: _is_replicated(master))
+        wait_until(lambda: is_replicated(master))
         sentinels = tuple(_start_sentinel(cleanup, directory / f"sentinel{n}", master.port) for n in range(3))
         for sentinel in sentinels:
             wait_until(lambda sentinel=sentinel: _knows_all(sentinel))
@@ -176,7 +176,8 @@ def _knows_all(sentinel: RedisProcess) -> bool:
     return int(master["num-other-sentinels"]) == 2 and int(master["num-slaves"]) == 2
 
 
-def _is_replicated(master: RedisProcess) -> bool:
+def is_replicated(master: RedisProcess) -> bool:
+    """Whether both replicas of a trio follow this master."""
     info = master.ask("INFO", "replication")
     return bool(info["connected_slaves"] == 2 and all(info[f"slave{n}"]["state"] == "online" for n in (0, 1)))
 

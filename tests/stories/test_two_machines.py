@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -96,17 +97,18 @@ def test_the_death_of_the_master_logs_nobody_out_and_forgets_no_logout(
     left.request(stack.url(TEAM, LOGOUT), method="POST", headers=OWN_FORM, form={})
     redis.find_master().stop()
 
-    refused = 0
+    until = time.monotonic() + 40
     while stack.try_log_in(grafana, "alice", browser := stack.browser()).status != 200:
-        refused += 1
         for machine in (FIRST, SECOND):
             assert on(alice, machine).request(grafana).status == 200, "who is in stays in"
             assert on(mallory, machine).request(grafana).status != 200
-        assert refused < 100
-    assert on(browser, SECOND).request(grafana).status == 200
+        assert time.monotonic() < until
+    # Each machine finds the new master by itself.
+    wait_until(lambda: on(browser, SECOND).request(grafana).status == 200, "known on the other machine")
     for machine in (FIRST, SECOND):
         wait_until(lambda m=machine: on(left, m).request(grafana).status != 200, f"out on {machine}", WITHIN_SECONDS)
 
-    on(browser, SECOND).request(stack.url(TEAM, LOGOUT), method="POST", headers=OWN_FORM, form={})
+    answer = on(browser, SECOND).request(stack.url(TEAM, LOGOUT), method="POST", headers=OWN_FORM, form={})
+    assert answer.status in (200, 302, 303)
     wait_until(lambda: on(browser, FIRST).request(grafana).status != 200, "out, by the new master", WITHIN_SECONDS)
     assert on(alice, FIRST).request(grafana).status == 200
