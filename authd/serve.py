@@ -256,6 +256,8 @@ def _open_store_patiently(state_url: str) -> Store:
             if not is_told:
                 log_event("store.down", level="error", message=str(error))
             is_told = True
+        if signal.sigpending() & ENDING_SIGNALS:
+            sys.exit(0)
         time.sleep(POLL_SECONDS)
 
 

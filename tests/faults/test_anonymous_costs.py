@@ -76,17 +76,15 @@ def test_a_hundred_thousand_strangers_leave_nothing_behind(stack: Stack, calls: 
     assert count_calls(calls) == written
     assert resident_bytes(worker) - memory < 16 * 1024 * 1024
     assert stack.application.seen == [] or all("flood" not in each.target for each in stack.application.seen)
-    wait_until(lambda: stack.browser().request(stack.url(HOST)).status == 302)
-    assert_few_lines(stack, (stack.directory / "authd.log").stat().st_size - log_bytes)
+    # 50 lines a second at most; the rest is counted, with the first line of a later second.
+    wait_until(lambda: stack.browser().request(stack.url(HOST)).status == 302 and count_told(stack) >= REQUESTS)
+    assert (stack.directory / "authd.log").stat().st_size - log_bytes < 100 * REQUESTS
 
 
-def assert_few_lines(stack: Stack, log_bytes: int) -> None:
-    """50 a second at most, the rest counted."""
+def count_told(stack: Stack) -> int:
+    """Decisions that stand in the log, by a line of their own or in a number."""
     left_out = sum(line["count"] for line in stack.events("access.refusals_not_logged"))
-    logged = len(stack.events("access.decision"))
-    assert left_out > REQUESTS // 2
-    assert logged + left_out >= REQUESTS
-    assert log_bytes < 400 * REQUESTS // 4
+    return left_out + len(stack.events("access.decision"))
 
 
 def count_rows(stack: Stack) -> int:
