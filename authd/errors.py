@@ -10,7 +10,8 @@
     ├── MalformedRequestError    nginx' headers about a request are missing, doubled or unreadable
     ├── StoreError
     │   ├── StoreUnavailableError    the store did not answer in time
-    │   └── StoreDamagedError        the store answered with something that cannot be
+    │   ├── StoreDamagedError        the store answered with something that cannot be
+    │   └── StoreUnfitError          the store answers, and must not be used as it is set up
     ├── ProviderError            an identity provider ...
     │   ├── ProviderUnavailableError     ... did not answer, or not in time
     │   ├── ProviderRefusedError         ... answered, and said no (the person cancelled, for example)
@@ -120,6 +121,12 @@ class StoreDamagedError(StoreError):
     """Raised if the store's content cannot be what we wrote (schema, type, integrity)."""
 
     code = "store_damaged"
+
+
+class StoreUnfitError(StoreError):
+    """Raised if a store must not be used as it is: it would throw away sessions, or it is not empty."""
+
+    code = "store_unfit"
 
 
 class ProviderError(AuthdError):

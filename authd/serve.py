@@ -226,6 +226,8 @@ def _prepare_state(config: Config, sealer: Sealer) -> None:
     async def prepare() -> None:
         store = open_store(config.state)
         try:
+            for warning in await store.check():
+                log_event("store.unsafe", level="warning", message=warning)
             records = Records(store, sealer, on_broken=_ignore, clock=time.time)
             await records.load_keyring(team_domain=config.team_domain, now=int(time.time()))
         finally:

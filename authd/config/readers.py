@@ -19,6 +19,7 @@ from authd.config.domains import DomainPattern, parse_domain, parse_host_and_por
 from authd.config.fields import require_text
 from authd.config.hosts import parse_host
 from authd.config.mistakes import SettingError
+from authd.config.redis_url import ALLOWED, SCHEMES, parse_redis_url
 from authd.config.rules import Rule
 
 BASE_DIR = "base_dir"
@@ -117,12 +118,11 @@ def read_listen(value: Any) -> str:
 def read_state(value: Any) -> str:
     text = require_text(value)
     scheme = text.partition(":")[0]
-    if scheme in ("redis", "rediss", "redis+sentinel", "redis+cluster"):
-        # An address of Redis may carry a password: show the scheme alone.
-        message = "names a store that is not built in this version of authd; only sqlite is"
-        raise SettingError(message, allowed="sqlite:/path", value=f"{scheme}:...")
-    if not text.startswith("sqlite:/"):
-        raise SettingError("is not a store", allowed="sqlite:/path", value=f"{scheme}:..." if ":" in text else None)
+    if scheme in SCHEMES:
+        parse_redis_url(text)
+    elif not text.startswith("sqlite:/"):
+        allowed = f"sqlite:/path, {ALLOWED}"
+        raise SettingError("is not a store", allowed=allowed, value=f"{scheme}:..." if ":" in text else None)
     return text
 
 

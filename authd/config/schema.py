@@ -8,7 +8,6 @@ or an environment variable named for a secret exists.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -117,7 +116,10 @@ class Config(Section):
     socket_group: kind.Text | None = Field(
         default=None, description="Group of nginx' workers, which may open the socket."
     )
-    state: kind.State = Field(default="sqlite:/var/lib/authd/authd.db", description="Where sessions and keys are kept.")
+    state: kind.State = Field(
+        default="sqlite:/var/lib/authd/authd.db",
+        description="Where sessions and keys are kept: a file of SQLite, or Redis.",
+    )
     secret_file: kind.File = Field(
         default="/etc/authd/secret",
         validate_default=True,
@@ -183,7 +185,3 @@ class Config(Section):
     @property
     def store_outage_grace_seconds(self) -> int:
         return self.store_outage_grace
-
-    @property
-    def state_path(self) -> Path:
-        return Path(self.state.removeprefix("sqlite:"))

@@ -6,6 +6,7 @@ No call takes longer than DEADLINE_SECONDS: it raises StoreUnavailableError inst
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,11 +22,33 @@ class Tombstone:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoredValue:
+    """A living value, as it moves to another store."""
+
+    kind: str
+    id: str
+    value: bytes
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEnd:
+    """A tombstone that is still needed, as it moves to another store, which gives it a sequence of its own."""
+
+    kind: str
+    id: str
+    remembered_until: int
+
+
 class Store(Protocol):
     """A place for values that end, things that are spent once, counters, and revocations.
 
     Raises StoreUnavailableError if it does not answer in time, StoreDamagedError if it answers nonsense.
     """
+
+    async def check(self) -> list[str]:
+        """What the operator should change, in sentences. Raises StoreUnfitError if the store must not be used."""
 
     async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
         """Write or replace a value that is gone from `expires_at` on."""
@@ -59,10 +82,16 @@ class Store(Protocol):
         """The tombstones after that sequence, in their order. Those that nobody needs any more may be missing."""
 
     async def sweep(self, *, now: int) -> int:
-        """Remove what has expired, a bounded number at a time, and return how many rows went."""
+        """Remove what has expired and would stay otherwise, a bounded number at a time; return how many rows went."""
 
     async def size(self) -> int:
-        """How many rows the store holds, of every kind, expired ones that were not swept included."""
+        """How many rows the store holds, of every kind, expired ones that are still there included."""
+
+    def read_values(self, *, now: int) -> AsyncIterator[StoredValue]:
+        """Every living value, in no order. What is written meanwhile may be missing; a value may come twice."""
+
+    def read_ends(self, *, now: int) -> AsyncIterator[StoredEnd]:
+        """Every tombstone that is remembered beyond `now`, oldest first."""
 
     async def close(self) -> None:
         """Let go of files and connections. Calling it twice is no error."""

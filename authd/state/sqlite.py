@@ -11,13 +11,13 @@ import asyncio
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from authd.errors import StoreDamagedError, StoreError, StoreUnavailableError
-from authd.state.base import DEADLINE_SECONDS, Tombstone
+from authd.state.base import DEADLINE_SECONDS, StoredEnd, StoredValue, Tombstone
 from authd.state.group_writer import GroupWriter
 
 SCHEMA_VERSION = 1
@@ -59,6 +59,10 @@ class SqliteStore:
         self._reading = _open(path, may_create=False)
         self._opened = _identify(path)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite-read")
+
+    async def check(self) -> list[str]:
+        """See `Store.check`. A file that could be opened is fit."""
+        return []
 
     async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
         """See `Store.put`."""
@@ -157,11 +161,38 @@ class SqliteStore:
         statement = 'SELECT (SELECT count(*) FROM "values"), (SELECT count(*) FROM counters), count(*) FROM tombstones'
         return await self._read(lambda db: sum(db.execute(statement).fetchone()))
 
+    async def read_values(self, *, now: int) -> AsyncIterator[StoredValue]:
+        """See `Store.read_values`."""
+        statement = f"""
+            SELECT kind, id, value, expires_at FROM "values"
+            WHERE (kind, id) > (?, ?) AND expires_at > ? ORDER BY kind, id LIMIT {_SWEEP_ROWS}"""  # noqa: S608
+        page: list[tuple[str, str, bytes, int]] = [("", "", b"", 0)]
+        while page:
+            after = (*page[-1][:2], now)
+            page = await self._read_page(statement, after)
+            for row in page:
+                yield StoredValue(*row)
+
+    async def read_ends(self, *, now: int) -> AsyncIterator[StoredEnd]:
+        """See `Store.read_ends`."""
+        statement = f"""
+            SELECT sequence, kind, id, remembered_until FROM tombstones
+            WHERE sequence > ? AND remembered_until > ? ORDER BY sequence LIMIT {_SWEEP_ROWS}"""  # noqa: S608
+        page: list[tuple[int, str, str, int]] = [(0, "", "", 0)]
+        while page:
+            after = (page[-1][0], now)
+            page = await self._read_page(statement, after)
+            for row in page:
+                yield StoredEnd(*row[1:])
+
     async def close(self) -> None:
         """See `Store.close`."""
         self._reader.shutdown(wait=False, cancel_futures=True)
         self._writer.close()
         self._reading.close()
+
+    async def _read_page(self, statement: str, after: tuple[str | int, ...]) -> list[Any]:
+        return await self._read(lambda db: db.execute(statement, after).fetchall())
 
     async def _read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from authd.state.base import Store
-from authd.state.sqlite import SqliteStore
+from authd.errors import StoreUnavailableError
+from authd.state import Store, open_store
+from tests.harness.redis import RedisServers, running_cluster, running_redis, running_sentinels
+
+_RUNNING = {"redis": running_redis, "sentinel": running_sentinels, "cluster": running_cluster}
 
 
-@pytest.fixture(params=["sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened = SqliteStore(tmp_path / "authd.db")
+@pytest.fixture(scope="session", params=["sqlite", *_RUNNING])
+def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServers | None]:
+    """The servers of one kind, None for SQLite. Grouped by kind, so that only one kind runs at a time."""
+    if request.param == "sqlite":
+        yield None
+        return
+    with _RUNNING[request.param](tmp_path_factory.mktemp(request.param)) as running:
+        yield running
+
+
+@pytest.fixture
+async def store(servers: RedisServers | None, tmp_path: Path) -> AsyncIterator[Store]:
+    if servers is not None:
+        servers.empty()
+    opened = open_store(servers.url if servers else f"sqlite:{tmp_path}/authd.db")
+    # As authd does at start: on a busy machine the way to a master may take longer than one call.
+    while True:
+        try:
+            await opened.check()
+            break
+        except StoreUnavailableError:
+            await asyncio.sleep(0.05)
     yield opened
     await opened.close()

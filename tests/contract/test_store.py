@@ -6,7 +6,8 @@ import asyncio
 
 from authd.state.base import Store
 
-NOW = 1_800_000_000
+# By the stores' clients. The servers of Redis, which have clocks of their own, are not there yet.
+NOW = 4_000_000_000
 
 
 async def test_a_value_is_found_until_it_expires(store: Store) -> None:
@@ -101,10 +102,30 @@ async def test_sweeping_removes_what_has_expired_and_nothing_else(store: Store) 
     await store.end("session", "gone", now=NOW - 1, remembered_until=NOW)
     newest = await store.cursor()
     assert await store.size() == 4
-    assert await store.sweep(now=NOW) == 3
-    assert await store.size() == 1
+    # Redis lets values and counters expire by itself, and sweeps tombstones alone.
+    swept = await store.sweep(now=NOW)
+    assert swept >= 1
+    assert await store.size() == 4 - swept
+    assert await store.sweep(now=NOW) == 0
+    assert await store.find("session", "old", now=NOW) is None
     assert await store.find("session", "young", now=NOW) == b"1"
+    assert await store.tombstones_since(0) == []
     assert await store.cursor() == newest, "the cursor never goes back"
+
+
+async def test_everything_can_be_read_out(store: Store) -> None:
+    for n in range(1100):
+        await store.put("session", f"a:{n}", b"\x00\n" + str(n).encode(), expires_at=NOW + n)
+    await store.put("keyring", "auth.example.com", b"keys", expires_at=2**53)
+    for n in range(3):
+        await store.end("session", f"ended:{n}", now=NOW, remembered_until=NOW + n)
+    values = {(each.kind, each.id): each async for each in store.read_values(now=NOW)}
+    assert len(values) == 1100
+    assert values["session", "a:7"].value == b"\x00\n7"
+    assert values["session", "a:7"].expires_at == NOW + 7
+    assert values["keyring", "auth.example.com"].expires_at == 2**53
+    ends = [(each.kind, each.id, each.remembered_until) async for each in store.read_ends(now=NOW)]
+    assert ends == [("session", "ended:1", NOW + 1), ("session", "ended:2", NOW + 2)]
 
 
 async def test_a_closed_store_can_be_closed_again(store: Store) -> None:

@@ -65,7 +65,9 @@ _ELSEWHERE = {
     "SqliteStore.cursor": "test_background",
     "SqliteStore.tombstones_since": "test_background",
     "SqliteStore.sweep": "test_background",
-    "SqliteStore.size": "nothing but tests calls it",
+    "SqliteStore.size": "nothing but `state migrate` calls it",
+    "SqliteStore.check": "before anybody is served",
+    "SqliteStore._read_page": "nothing but `state migrate` calls it",
     "SqliteStore.close": "at the end of the process",
     "_Lifespan.process_startup": "test_background",
     "_Lifespan.process_shutdown": "at the end of the process",
@@ -102,7 +104,9 @@ _TRIES = 5
 def test_every_step_is_made_to_fail(steps: dict[str, list[str]]) -> None:
     """A new `async def` fails this test until a visit leads through it."""
     passed = {name for names in steps.values() for name in names}
-    assert set(find_failpoints()) - passed == set(_ELSEWHERE)
+    # Redis is another installation: tests/faults/test_redis*.py breaks the real one.
+    here = {name for name in find_failpoints() if not name.startswith("Redis")}
+    assert here - passed == set(_ELSEWHERE)
 
 
 @pytest.mark.parametrize("visit", VISITS, ids=lambda visit: visit.name)

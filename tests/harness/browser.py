@@ -58,12 +58,13 @@ class Answer:
 
 @dataclass(slots=True)
 class Browser:
-    """`port` is where every https host listens. `cookies` are by host, all of them host-only and Secure."""
+    """`port` is where every https host listens, on the machine at `machine`. `cookies` are by host, each host-only."""
 
     port: int
     cookies: dict[str, dict[str, str]] = field(default_factory=dict)
     history: list[Answer] = field(default_factory=list)
     source_address: str = "127.0.0.1"
+    machine: str = "127.0.0.1"
 
     def request(
         self,
@@ -75,7 +76,7 @@ class Browser:
     ) -> Answer:
         """One request, without following a redirect."""
         parts = urlsplit(url)
-        connection = _Connection(self.port, parts.hostname or "", self.source_address)
+        connection = _Connection(self.port, parts.hostname or "", self.source_address, self.machine)
         target = url.partition("#")[0].partition(parts.netloc)[2] or "/"
         sent = [("Host", parts.netloc), *headers, *self._cookie_header(parts.hostname or "")]
         body = urlencode(form).encode() if form is not None else b""
@@ -134,14 +135,14 @@ _TLS = _trust_everything()
 class _Connection(http.client.HTTPSConnection):
     """TLS to loopback under any name. The certificate is the tests' own and not verified."""
 
-    def __init__(self, port: int, name: str, source_address: str) -> None:
+    def __init__(self, port: int, name: str, source_address: str, machine: str) -> None:
         super().__init__(name, port, timeout=20, context=_TLS)
-        self._name, self._source, self._tls = name, source_address, _TLS
+        self._name, self._source, self._tls, self._machine = name, source_address, _TLS, machine
 
     def _encode_request(self, request: str) -> bytes:
         # Raw bytes in an address, as curl sends them: http.client alone would refuse them.
         return request.encode("latin-1")
 
     def connect(self) -> None:
-        plain = socket.create_connection(("127.0.0.1", self.port), 20, (self._source, 0))
+        plain = socket.create_connection((self._machine, self.port), 20, (self._source, 0))
         self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)

@@ -94,7 +94,7 @@ SECRETS = """\
 team_domain: auth.example.com
 client_secret: HUNTER-TOP
 api_token: {a: HUNTER-MAPPING}
-state: redis://:HUNTER-REDIS@redis.example.com/0
+state: redis://:HUNTER-REDIS@redis.example.com/zero
 secret_file: [HUNTER-LIST]
 listen_secret_file: 17
 identity_providers:

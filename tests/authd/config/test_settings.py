@@ -32,7 +32,7 @@ def test_the_sample_of_the_design_is_read() -> None:
 def test_one_line_is_a_configuration_with_every_default() -> None:
     config = parse("team_domain: auth.example.com\n")
     assert config.listen == "unix:/run/authd/authd.sock"
-    assert config.state_path == Path("/var/lib/authd/authd.db")
+    assert config.state == "sqlite:/var/lib/authd/authd.db"
     assert config.secret_file == Path("/etc/authd/secret")
     assert (config.path_prefix, config.cookie_name) == ("/cdn-cgi/access", "CF_AUTHORIZATION")
     assert (config.session_duration_seconds, config.store_outage_grace_seconds) == (86400, 300)
@@ -152,13 +152,6 @@ def test_a_port_needs_the_secret_that_proves_who_asks() -> None:
 @pytest.mark.parametrize("listen", ["127.0.0.1:8300", "[::1]:8300", "127.8.8.8:1"])
 def test_only_loopback_addresses_are_listened_on(listen: str) -> None:
     assert parse_values(listen=listen, listen_secret_file="/s").listen == listen
-
-
-@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel", "redis+cluster"])
-def test_stores_of_other_versions_are_named_as_such_without_their_password(scheme: str) -> None:
-    mistake = find_only_mistake(state=f"{scheme}://user:hunter2@redis.example.com/0")
-    assert "only sqlite is" in mistake.message
-    assert "hunter2" not in str(mistake)
 
 
 def test_paths_start_at_the_directory_of_the_file(tmp_path: Path) -> None:
