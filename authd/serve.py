@@ -8,6 +8,7 @@ later gets the last good configuration (`config_slot`), not whatever lies on dis
 from __future__ import annotations
 
 import asyncio
+import gc
 import grp
 import os
 import signal
@@ -133,7 +134,11 @@ class Server(BaseApplication):  # type: ignore[misc]
             new_config=self._find_new_config,
             find_client_secret=lambda provider: self._client_secrets[provider.id],
         )
-        return create_app(worker, listener_secret=self._listener_secret, pages=self._pages)
+        app = create_app(worker, listener_secret=self._listener_secret, pages=self._pages)
+        # What is there by now stays: a collector that walks the index of thousands of applications holds every request.
+        gc.collect()
+        gc.freeze()
+        return app
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""

@@ -7,6 +7,7 @@ disks make their own.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -23,6 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp or hasattr(config, "workerinput") or not _has_room():
         return
     config.option.basetemp = config.stash[_MADE] = tempfile.mkdtemp(prefix="authd-tests-", dir=_MEMORY)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are a million objects: a full collection among them takes longer than a call to the store may."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
