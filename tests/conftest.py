@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Thousands of tests are a million objects: a full collection among them takes longer than a call to the store may."""
+    """Thousands of tests are a million objects: collecting among them takes longer than a call to the store may."""
     gc.collect()
     gc.freeze()
 
