@@ -67,6 +67,7 @@ class Stack:
     config: dict[str, Any]
     program: Sequence[str] = ("authd.cli", "serve")
     authd: subprocess.Popen[bytes] | None = field(default=None)
+    workers: int = field(default=1)
 
     def url(self, host: str, path: str = "/") -> str:
         """The public address of a path on a host."""
@@ -98,7 +99,6 @@ class Stack:
     def start_authd(self) -> None:
         """Start `authd serve` and wait until it is ready, with all its workers."""
         log = (self.directory / "authd.log").open("ab")
-        started = len(self.events("worker.started"))
         command = [sys.executable, "-m", *self.program, "--config", str(self.directory / "authd.yml")]
         self.authd = subprocess.Popen(command, stderr=log, stdout=log)
         log.close()
@@ -107,7 +107,17 @@ class Stack:
             assert self.authd.poll() is None, f"authd ended:\n{self.log_text[-3000:]}"
             assert time.monotonic() < deadline, f"authd is not ready:\n{self.log_text[-3000:]}"
             time.sleep(0.05)
-        while len(self.events("worker.started")) < started + self.config.get("workers", 1):
+        self.workers = self.config.get("workers", 1)
+        self.wait_for_workers()
+
+    def wait_for_workers(self) -> None:
+        """Wait until as many workers as were asked for at start answer: one that was killed has a successor by then."""
+        assert self.authd is not None
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            answering = {event["pid"] for event in self.events("worker.started")}
+            if len(answering.intersection(find_children(self.authd.pid))) >= self.workers:
+                return
             assert time.monotonic() < deadline, f"a worker is missing:\n{self.log_text[-3000:]}"
             time.sleep(0.02)
 
@@ -125,8 +135,9 @@ class Stack:
         self.authd = None
 
     def reload(self) -> None:
-        """SIGHUP, as `systemctl reload` sends it."""
+        """SIGHUP, as `systemctl reload` sends it, once all workers are there to follow it."""
         assert self.authd is not None
+        self.wait_for_workers()
         self.authd.send_signal(signal.SIGHUP)
 
     @property
