@@ -32,6 +32,8 @@ def derive_settings(config: Config, *, cache_directory: str = DEFAULT_CACHE_DIRE
         scopes=_derive_scopes(index),
         bound_cookies=bound,
         cache_directory=cache_directory,
+        # With 0 no decision is ever stored: looking for one would only cost.
+        has_decision_cache=config.decision_cache_seconds > 0,
     )
 
 

@@ -57,6 +57,7 @@ class NginxSettings:
     scopes: tuple[tuple[str, Scope], ...] = ()
     bound_cookies: tuple[tuple[str, str], ...] = ()
     cache_directory: str = DEFAULT_CACHE_DIRECTORY
+    has_decision_cache: bool = True
 
     def quoted(self) -> dict[str, Any]:
         """What the templates print, all NginxText. Raises ConfigError."""
@@ -75,6 +76,7 @@ class NginxSettings:
                 for application_id, name in self.bound_cookies
             ],
             "cache_directory": quote_directory(self.cache_directory),
+            "decision_cache": NginxText("authd" if self.has_decision_cache else "off"),
             "application_endpoints": [NginxText(name) for name in APPLICATION_ENDPOINTS],
             "team_endpoints": [NginxText(name) for name in TEAM_ENDPOINTS],
             "foreign_headers": [NginxText(name) for name in FOREIGN_HEADERS],
