@@ -93,9 +93,13 @@ forget_absent_services() {
     mv "$SERVICES.kept" "$SERVICES"
 }
 
-# Caddy brings a unit for systemd and no script for init.
+# Caddy brings a unit for systemd and no script for init; without systemd nothing would start it.
 disable_service() {
-    if [ -e "/etc/init.d/$1" ]; then as_root update-rc.d "$1" disable; else as_root deb-systemd-helper disable "$1.service"; fi
+    if [ -e "/etc/init.d/$1" ]; then
+        as_root update-rc.d "$1" disable
+    elif command -v systemctl >/dev/null; then
+        as_root systemctl --quiet disable "$1"
+    fi
 }
 
 disable_remembered_services() {
