@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
-from authd.access import CheckRequest, locate
+from authd.access import locate
 from authd.config import Config, parse_email
+from authd.credentials import CheckRequest
 from authd.errors import ConfigError, ConfigMistake
 from authd.model import Decision, Facts, Identity, Outcome, Reason
 from authd.policy.explain import Explanation, explain
@@ -49,7 +50,7 @@ def _as_nginx_would_ask(url: OriginalUrl, method: str, client_ip: IPv4Address | 
         method=method,
         url=url,
         path=resolve_path(url.raw_path),
-        client_ip=client_ip,
+        facts=Facts(client_ip),
         scope="",
         nginx_session="",
         cookie_header="",

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from authd.attempts import (
@@ -202,7 +202,7 @@ class Login:
         session = await self._sessions.find(code.session_id)
         if application is None or session is None:
             raise _start_again("session_ended", "The session of this login has ended meanwhile.", return_url)
-        decision = decide(application, replace(client.facts, identity=session.identity))
+        decision = decide(application, client.facts.about(session.identity))
         if decision.outcome is not Outcome.ALLOW or session.identity.provider_id not in application.allowed_idps:
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
@@ -323,7 +323,7 @@ class Login:
     def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
         """Name and address of every application that this person may open now, from here, and that has an exact
         host."""
-        facts = replace(client.facts, identity=session.identity)
+        facts = client.facts.about(session.identity)
         index = self._policies().index
         admitted = [app for app in index.applications if decide(app, facts).outcome is Outcome.ALLOW]
         return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
@@ -359,7 +359,7 @@ class Login:
         client: Client,
         cookies: tuple[str, ...],
     ) -> Redirect | Denied:
-        decision = decide(application, replace(client.facts, identity=session.identity))
+        decision = decide(application, client.facts.about(session.identity))
         if decision.outcome is not Outcome.ALLOW:
             return Denied(application, began.host, return_path, session, decision, cookies)
         code_id = self._new_id(32)

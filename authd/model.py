@@ -79,7 +79,9 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that a policy may look at. `identity` is None for somebody who has not logged in.
+    """All that a policy may look at: the connection as nginx tells it, and who asks.
+
+    `identity` is None for somebody who has not logged in.
 
     `client_ip` was parsed before any policy is asked (an address that cannot be parsed refuses the
     request: a rule that silently does not match would let an `exclude` or a `deny` lapse), and an
@@ -87,7 +89,11 @@ class Facts:
     """
 
     client_ip: IPv4Address | IPv6Address
-    identity: Identity | None
+    identity: Identity | None = None
+
+    def about(self, identity: Identity | None) -> Facts:
+        """The same facts, about this person. On the hot path: `replace` costs four times as much."""
+        return Facts(self.client_ip, identity)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from authd.access import Access
 from authd.attempts import Attempts
 from authd.audit import log_event
 from authd.config import Config, IdentityProviderConfig
+from authd.credentials import Credentials
 from authd.errors import AuthdError, StoreError
 from authd.keys import Keyring
 from authd.limits import LoginLimits
@@ -89,8 +90,7 @@ class Worker:
         self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
         self.access = Access(
             index=lambda: self._policies.index,
-            tokens=self.tokens,
-            sessions=self.sessions,
+            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=config.decision_cache_seconds,
         )

@@ -10,7 +10,8 @@ from typing import Any
 import falcon
 import falcon.asgi
 
-from authd.access import Access, CheckRequest, Verdict
+from authd.access import Access, Verdict
+from authd.credentials import CheckRequest
 from authd.login import Login
 from authd.model import Decision, Outcome, Reason
 from authd.policy.index import Application

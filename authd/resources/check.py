@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from authd.access import Access, CheckRequest, Verdict
+from authd.access import Access, Verdict
 from authd.audit import DecisionLog, log_event
+from authd.credentials import CheckRequest
 from authd.errors import MalformedRequestError, StoreError
 from authd.metrics import Metrics
 from authd.model import Decision, Outcome, Reason
@@ -113,7 +114,7 @@ class Check:
 
     def _remember(self, key: _Key, answered: _Answered) -> None:
         """Only who was let in as somebody, and may be again: `still_holds` judges by the session."""
-        if answered.verdict.verified is None or answered.verdict.decision.outcome is not Outcome.ALLOW:
+        if answered.verdict.credential.verified is None or answered.verdict.decision.outcome is not Outcome.ALLOW:
             return
         if sum(len(value) for _, value in key) > MAX_REMEMBERED_BYTES:
             return
@@ -142,9 +143,10 @@ class Check:
 
 def _render_identity(verdict: Verdict) -> Headers:
     """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
-    if verdict.session is None or verdict.token is None or verdict.decision.outcome is not Outcome.ALLOW:
+    identity, token = verdict.credential.identity, verdict.credential.token
+    if identity is None or token is None or verdict.decision.outcome is not Outcome.ALLOW:
         return ()
-    headers = {**render_identity_headers(verdict.session.identity), "Cf-Access-Jwt-Assertion": verdict.token}
+    headers = {**render_identity_headers(identity), "Cf-Access-Jwt-Assertion": token}
     return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
 
 
@@ -159,7 +161,7 @@ def _log_fields(answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> dict
         "rule": decision.rule,
         "email": session.identity.email if session else None,
         "session": session.id[:6] if session else None,
-        "ip": str(request.client_ip) if request else None,
+        "ip": str(request.facts.client_ip) if request else None,
         "method": request.method if request else None,
         "host": request.url.host if request else None,
         "path": request.url.raw_path if request else None,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from authd.access import CheckRequest
+from authd.credentials import CheckRequest
 from authd.errors import MalformedRequestError
+from authd.model import Facts
 from authd.urls import find_original_url
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -51,7 +52,7 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
         method=method,
         url=url,
         path=headers.utf8(b"x-original-path"),
-        client_ip=parse_client_ip(headers.text(b"x-real-ip")),
+        facts=parse_facts(headers),
         scope=headers.text(b"x-authd-scope"),
         nginx_session=headers.text(b"x-authd-session"),
         cookie_header=headers.text(b"cookie"),
@@ -60,6 +61,11 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
         is_preflight=method == "OPTIONS"
         and bool(headers.text(b"origin") and headers.text(b"access-control-request-method")),
     )
+
+
+def parse_facts(headers: NginxHeaders) -> Facts:
+    """The connection as nginx tells it, for check, challenge and endpoints alike. Raises MalformedRequestError."""
+    return Facts(parse_client_ip(headers.text(b"x-real-ip")))
 
 
 @lru_cache(maxsize=4096)

@@ -14,8 +14,8 @@ from authd.audit import log_event
 from authd.cookies import find_cookies_by_prefix, render_expired_cookie
 from authd.errors import MalformedRequestError
 from authd.login import TEAM_COOKIE, Client
-from authd.model import Facts, Session
-from authd.resources.nginx_request import NginxHeaders, parse_client_ip
+from authd.model import Session
+from authd.resources.nginx_request import NginxHeaders, parse_facts
 from authd.urls import OriginalUrl, find_original_url
 
 MAX_FORM_BYTES = 65_536
@@ -51,7 +51,7 @@ def parse_endpoint_request(req: falcon.asgi.Request) -> EndpointRequest:
     if url is None:
         raise MalformedRequestError("x-original-url is missing or is no URL")
     client = Client(
-        facts=Facts(parse_client_ip(headers.text(b"x-real-ip")), None),
+        facts=parse_facts(headers),
         user_agent=headers.text(b"user-agent"),
         cookie_header=headers.text(b"cookie"),
     )

@@ -10,9 +10,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from authd.access import Access, CheckRequest
+from authd.access import Access
 from authd.attempts import Attempts
 from authd.config import Config, parse_config
+from authd.credentials import CheckRequest, Credentials
 from authd.keys import Keyring, generate_keyring
 from authd.limits import LoginLimits
 from authd.login import Client, Login, Policies, Provider
@@ -110,7 +111,7 @@ def make_request(url: str = "https://grafana.example.com/", **changes: Any) -> C
         "method": "GET",
         "url": original,
         "path": original.raw_path,
-        "client_ip": ip_address("192.0.2.1"),
+        "facts": Facts(ip_address("192.0.2.1")),
         "scope": original.host,
         "nginx_session": "",
         "cookie_header": "",
@@ -152,8 +153,7 @@ class House:
         self.attempts = Attempts(self.sealer, self.clock)
         self.access = Access(
             index=lambda: self.index,
-            tokens=self.tokens,
-            sessions=self.sessions,
+            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=1,
         )

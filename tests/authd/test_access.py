@@ -25,7 +25,7 @@ async def test_somebody_with_a_session_is_let_in_with_their_token(house: House) 
 
     assert verdict.decision.outcome is Outcome.ALLOW
     assert verdict.decision.policy_name == "Staff"
-    assert (verdict.session, verdict.token) == (session, token)
+    assert (verdict.session, verdict.credential.token) == (session, token)
 
 
 async def test_somebody_without_anything_has_to_log_in(house: House) -> None:

@@ -125,7 +125,7 @@ class Edge:
 
     def forget(self) -> None:
         """As a worker that has just started: no token and no answer is remembered."""
-        self.worker.access._verified.clear()
+        self.worker.access._credentials._verified.clear()
         self.app = create_app(self.worker)
 
     def application(self, application_id: str) -> Any:

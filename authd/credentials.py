@@ -1,0 +1,149 @@
+"""Who asks? The third step of the check: from what the visitor brought to a living session, or the reason why not.
+
+The token says who, its signature says that we said so, and the session says that it still holds. A failure of ours is
+an error and never an answer: nobody becomes anybody, and nobody is logged out, because a store did not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from authd.cookies import find_cookies_ignoring_case
+from authd.errors import TokenError
+from authd.model import Facts, Identity, Reason, Session
+from authd.policy.index import Application
+from authd.sessions import Sessions
+from authd.tokens import Tokens, VerifiedToken
+from authd.urls import OriginalUrl
+
+MAX_REMEMBERED_TOKENS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What nginx says about the request (design 2). All of it comes from the snippet, none from the visitor's headers.
+
+    `path` is the one that nginx decoded and cleaned, None if the snippet sent none; `facts` are those of the
+    connection, about nobody; `nginx_session` is nginx' own reading of the session cookie, the one that stands in the
+    cache key.
+    """
+
+    claimed_application: str
+    method: str
+    url: OriginalUrl
+    path: str | None
+    facts: Facts
+    scope: str
+    nginx_session: str
+    cookie_header: str
+    access_token: str
+    authorization: str
+    is_preflight: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who asks. `identity` is None for nobody, and `reason` says why.
+
+    `token` is what the application is shown. `is_keyed` if nothing but what is in nginx' cache key was used.
+    """
+
+    identity: Identity | None
+    reason: Reason
+    is_keyed: bool
+    session: Session | None = None
+    token: str | None = None
+    verified: VerifiedToken | None = None
+
+
+NOBODY = Credential(None, Reason.NO_CREDENTIAL, is_keyed=True)
+
+
+class Credentials:
+    """Finds out who asks. One for each worker; what was verified once is remembered."""
+
+    def __init__(self, *, tokens: Tokens, sessions: Sessions, clock: Callable[[], float]) -> None:
+        self._tokens = tokens
+        self._sessions = sessions
+        self._clock = clock
+        self._verified: dict[tuple[str, str], VerifiedToken] = {}
+
+    async def find(self, request: CheckRequest, application: Application) -> Credential:
+        """Who asks. Raises StoreError if the session cannot be looked up."""
+        values, is_keyed = _unverified_tokens(request, application)
+        if not values:
+            return NOBODY
+        if len(values) == 1:
+            return await self._verify(values[0], application, is_keyed)
+        # Several: each is tried, and two living sessions of different people are nobody's.
+        found = [await self._verify(value, application, is_keyed=False) for value in values]
+        living = [credential for credential in found if credential.identity]
+        if len({credential.identity.subject for credential in living if credential.identity}) > 1:
+            return Credential(None, Reason.CONFLICTING_SESSIONS, is_keyed=False)
+        return (living or found)[0]
+
+    def still_holds(self, credential: Credential) -> bool:
+        """Whether this very credential would be found again. Asks nobody."""
+        session, verified = credential.session, credential.verified
+        return (
+            session is not None
+            and verified is not None
+            and self._sessions.is_alive(session)
+            and verified.expires_at > self._clock()
+            and self._tokens.still_verifies(verified)
+        )
+
+    async def _verify(self, text: str, application: Application, is_keyed: bool) -> Credential:
+        if (application.aud, text) not in self._verified:
+            await self._tokens.learn_key_of(text)
+        try:
+            verified = self._verify_token(text, application.aud)
+        except TokenError as error:
+            return Credential(None, Reason(error.code), is_keyed)
+        session = await self._sessions.find(verified.session_id)
+        if session is None or session.identity.subject != verified.subject:
+            ended = self._sessions.has_ended(verified.session_id)
+            reason = Reason.SESSION_ENDED if ended else Reason.SESSION_UNKNOWN
+            return Credential(None, reason, is_keyed)
+        return Credential(session.identity, Reason.POLICY_ALLOW, is_keyed, session, text, verified)
+
+    def _verify_token(self, text: str, audience: str) -> VerifiedToken:
+        """Verify, or remember having verified these very bytes for this audience; time and key are looked at every
+        time."""
+        verified = self._verified.get((audience, text))
+        if verified is None or not self._tokens.still_verifies(verified):
+            verified = self._tokens.verify_application_token(text, audience)
+            if len(self._verified) >= MAX_REMEMBERED_TOKENS:
+                self._verified.pop(next(iter(self._verified)))
+            self._verified[audience, text] = verified
+        if verified.expires_at <= self._clock():
+            del self._verified[audience, text]
+            raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
+        return verified
+
+
+def _unverified_tokens(request: CheckRequest, application: Application) -> tuple[list[str], bool]:
+    """The tokens that the visitor brought, and whether they are exactly what stands in nginx' cache key."""
+    name, header, keyed = application.cookie_name, request.cookie_header, request.nginx_session
+    is_single = bool(keyed) and header.lower().count(name.lower()) == 1
+    if is_single and f"{name}={keyed}" in header:
+        values, is_keyed = [keyed], True
+    else:
+        # nginx sees no such cookie or another one than we do (a tab before its name, a second one, the host's where the
+        # path's counts): usable, but an answer that rests on it must never be given to somebody who has the same key.
+        values = find_cookies_ignoring_case(header, name)
+        is_keyed = is_single and values == [keyed]
+    if request.access_token:
+        values, is_keyed = list(dict.fromkeys([*values, request.access_token])), is_keyed or not values
+    if not values:
+        # A bearer next to another credential is the application's own business.
+        bearer = _bearer_token(request.authorization)
+        values, is_keyed = [bearer] if bearer else [], True
+    return values, is_keyed
+
+
+def _bearer_token(authorization: str) -> str:
+    """A bearer that looks like a JWT. Anything else in `Authorization` belongs to the application."""
+    scheme, _, text = authorization.partition(" ")
+    return text if scheme.lower() == "bearer" and text.startswith("eyJ") and text.count(".") == 2 else ""
