@@ -31,8 +31,8 @@ bench: ## the performance table, JSON beside it
 	@.ci/setup bench
 	@exec $(PYTHON) -m bench $(ARGS)
 
-lock: ## resolve the dependencies of pyproject.toml anew into the lock files
-	@.ci/lock
+lock: ## bring the lock files up to pyproject.toml; ARGS=--upgrade takes the newest versions
+	@.ci/lock $(ARGS)
 
 clean: ## remove all that these tasks made in this checkout
 	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache \
