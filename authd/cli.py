@@ -101,6 +101,7 @@ def config_schema() -> None:
 @click.option("--email", help="Verified e-mail address of the person; nobody is logged in without it.")
 @click.option("--groups", default="", help="Groups of the person, separated by commas.")
 @click.option("--ip", default="192.0.2.1", show_default=True, help="The client's address.")
+@click.option("--country", default="", help="Country that the edge names; the database's if left out.")
 @click.option("--method", default="GET", show_default=True, help="The HTTP method.")
 @click.option("--login-method", help="Id of the identity provider; the first one if left out.")
 @click.option("--auth-method", "auth_methods", multiple=True, help="How the person proved it, such as mfa. Repeatable.")
@@ -111,6 +112,7 @@ def explain(
     email: str | None,
     groups: str,
     ip: str,
+    country: str,
     method: str,
     login_method: str | None,
     auth_methods: tuple[str, ...],
@@ -120,7 +122,9 @@ def explain(
 
     Example: authd explain --url https://grafana.example.com/ --email jane@example.com --groups staff,admins
     """
+    from authd.countries import parse_country
     from authd.explain_request import build_identity, explain_request
+    from authd.model import Facts
     from authd.policy.explain import render_explanation
 
     config = load_config(config_path)
@@ -135,7 +139,8 @@ def explain(
         provider_id=login_method or (known[0] if known else ""),
         auth_methods=auth_methods,
     )
-    found = explain_request(config, url=url, method=method.upper(), client_ip=_parse_ip(ip), identity=identity)
+    facts = Facts(_parse_ip(ip), identity, parse_country(country))
+    found = explain_request(config, url=url, method=method.upper(), facts=facts)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_explanation(found))
 
 

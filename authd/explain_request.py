@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
-
 from authd.access import locate
 from authd.config import Config, parse_email
+from authd.countries import Countries
 from authd.credentials import CheckRequest
 from authd.errors import ConfigError, ConfigMistake
 from authd.model import Decision, Facts, Identity, Outcome, Reason
@@ -19,8 +18,7 @@ def explain_request(
     *,
     url: str,
     method: str,
-    client_ip: IPv4Address | IPv6Address,
-    identity: Identity | None,
+    facts: Facts,
 ) -> Explanation:
     """What would become of this request, and why. Raises ConfigError if `url` is no URL with a host name.
 
@@ -32,8 +30,9 @@ def explain_request(
         raise ConfigError(
             "explain", (ConfigMistake(0, "--url", "is no address such as https://grafana.example.com/d/1", url),)
         )
-    index = build_index(config)
-    request = _as_nginx_would_ask(original, method, client_ip)
+    countries = Countries(config.geo_database) if config.geo_database else None
+    index = build_index(config, countries.find) if countries else build_index(config)
+    request = _as_nginx_would_ask(original, method, facts)
     found = locate(index, request)
     path = request.path or "/"
     if isinstance(found, Decision):
@@ -41,16 +40,16 @@ def explain_request(
     if found.options_preflight_bypass and method == "OPTIONS":
         preflight = Decision(Outcome.BYPASS, Reason.PREFLIGHT_BYPASS, found.id)
         return Explanation(original.host, path, found, preflight, ())
-    return explain(index, host=original.host, path=path, facts=Facts(client_ip, identity))
+    return explain(index, host=original.host, path=path, facts=facts)
 
 
-def _as_nginx_would_ask(url: OriginalUrl, method: str, client_ip: IPv4Address | IPv6Address) -> CheckRequest:
+def _as_nginx_would_ask(url: OriginalUrl, method: str, facts: Facts) -> CheckRequest:
     return CheckRequest(
         claimed_application="",
         method=method,
         url=url,
         path=resolve_path(url.raw_path),
-        facts=Facts(client_ip),
+        facts=facts,
         scope="",
         nginx_session="",
         cookie_header="",

@@ -29,6 +29,7 @@ from authd.attempts import (
 )
 from authd.config import Config
 from authd.cookies import find_cookie, render_cookie
+from authd.countries import Countries
 from authd.errors import LoginError, TokenError
 from authd.limits import LoginLimits
 from authd.model import Decision, Facts, Identity, Outcome, Session
@@ -102,6 +103,11 @@ class Policies:
     config: Config
     index: PolicyIndex
     providers: Mapping[str, Provider]
+    countries: Countries | None = None
+
+    def country_of(self, facts: Facts) -> str:
+        """Where somebody is, as the edge or the database says; "" if neither knows."""
+        return facts.country or (self.countries.find(facts.client_ip) if self.countries else "")
 
     def provider_name(self, provider_id: str) -> str:
         """What people call a provider."""
@@ -342,6 +348,7 @@ class Login:
             expires_at=now + duration,
             client_ip=str(client.facts.client_ip),
             user_agent=client.user_agent[:200],
+            country=self._policies().country_of(client.facts),
         )
         await self._sessions.add(session)
         is_same_person = previous is not None and previous.identity.subject == identity.subject

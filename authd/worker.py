@@ -7,11 +7,13 @@ import secrets
 import string
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from authd.access import Access
 from authd.attempts import Attempts
 from authd.audit import log_event
 from authd.config import Config, IdentityProviderConfig
+from authd.countries import Address, Countries
 from authd.credentials import Credentials
 from authd.errors import AuthdError, StoreError
 from authd.keys import Keyring
@@ -67,6 +69,8 @@ class Worker:
         self._providers = Providers(
             store=store, records=self.records, clock=clock, find_client_secret=find_client_secret
         )
+        self._countries: Countries | None = None
+        self._next_look_at_countries = monotonic() + _UPKEEP_SECONDS
         self._policies = self._derive_policies(config)
         self._join(config, sealer)
 
@@ -151,6 +155,7 @@ class Worker:
 
     async def _run_once(self, was_up: bool) -> bool:
         self._take_new_config()
+        self._follow_countries()
         self._store_problem = problem = await self._follow_store()
         is_up = problem is None
         if is_up != was_up:
@@ -208,11 +213,42 @@ class Worker:
             log_event("config.refused", level="error", message=sentence)
 
     def _derive_policies(self, config: Config) -> Policies:
-        return Policies(config, build_index(config), self._providers.select(config))
+        countries = self._open_countries(config.geo_database)
+        find_country = countries.find if countries else _unknown_country
+        return Policies(config, build_index(config, find_country), self._providers.select(config), countries)
+
+    def _open_countries(self, path: Path | None) -> Countries | None:
+        """The database that counts now: the one that stands there, else the one that was good before.
+
+        A worker is never stopped by a file that went bad: until it is mended, nobody's country is known.
+        """
+        old = self._countries
+        if path is None or (old and old.is_of(path)):
+            self._countries = old if path else None
+            return self._countries
+        try:
+            self._countries = Countries(path)
+            log_event("geo.loaded", path=str(path))
+        except ValueError as error:
+            log_event("geo.unusable", level="error", path=str(path), message=str(error))
+        return self._countries
+
+    def _follow_countries(self) -> None:
+        """Once a minute: a database that was replaced counts without a reload."""
+        path = self._policies.config.geo_database
+        if path is None or self._monotonic() < self._next_look_at_countries:
+            return
+        self._next_look_at_countries = self._monotonic() + _UPKEEP_SECONDS
+        if not (self._countries and self._countries.is_of(path)):
+            self._policies = self._derive_policies(self._policies.config)
 
     def _login_limits(self) -> tuple[int, int, int]:
         limits = self._policies.config.login_rate_limit
         return limits.per_address, limits.per_person, limits.window_seconds
+
+
+def _unknown_country(address: Address) -> str:
+    return ""
 
 
 def _report_broken_row(kind: str) -> None:

@@ -9,7 +9,7 @@ from authd.config.duplicates import check_duplicates
 from authd.config.mistakes import PlacedMistake
 from authd.config.references import check_references
 from authd.config.schema import Config
-from authd.config.selections import check_selections
+from authd.config.selections import check_countries, check_selections
 
 
 def check_whole(config: Config, raw: dict[str, Any]) -> list[PlacedMistake]:
@@ -23,5 +23,6 @@ def check_whole(config: Config, raw: dict[str, Any]) -> list[PlacedMistake]:
         yield from check_references(config, raw)
         yield from check_duplicates(config)
         yield from check_selections(config)
+        yield from check_countries(config)
 
     return list(check())

@@ -21,6 +21,7 @@ from authd.config.hosts import parse_host
 from authd.config.mistakes import SettingError
 from authd.config.redis_url import ALLOWED, SCHEMES, parse_redis_url
 from authd.config.rules import Rule
+from authd.countries import Countries
 
 BASE_DIR = "base_dir"
 """The key of the validation context that holds the directory of the configuration file."""
@@ -74,6 +75,16 @@ def read_file(value: Any, info: ValidationInfo) -> Path:
         raise SettingError("is not a path")
     base_dir: Path = (info.context or {}).get(BASE_DIR, Path())
     return base_dir / text
+
+
+def read_geo_database(value: Any, info: ValidationInfo) -> Path:
+    """A database that can be read and asked now: a file that is missing or damaged is a mistake of the file."""
+    path = read_file(value, info)
+    try:
+        Countries(path)
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    return path
 
 
 def read_domain(value: Any) -> DomainPattern:
@@ -228,6 +239,9 @@ read_path_prefix = _read_matching(
 )
 read_environment_name = _read_matching(
     "[A-Za-z_][A-Za-z0-9_]*", "is not the name of an environment variable", "letters, digits and _"
+)
+read_nginx_variable = _read_matching(
+    "[a-z][a-z0-9_]{0,63}", "is not the name of a variable of nginx", "such as edge_ok, without the $"
 )
 read_method = _read_matching("[A-Z]{1,32}", "is not a method", "GET, POST and so on, in upper case")
 read_header_name = _read_matching("[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "is not a header name", "such as Content-Type")

@@ -41,6 +41,13 @@ class IpListRule:
 
 
 @dataclass(frozen=True, slots=True)
+class GeoRule:
+    """`country_code` is in upper case and one of `country_codes`."""
+
+    country_code: str
+
+
+@dataclass(frozen=True, slots=True)
 class GroupRule:
     group_name: str
 
@@ -73,6 +80,7 @@ Rule = (
     | EveryoneRule
     | IpRule
     | IpListRule
+    | GeoRule
     | GroupRule
     | LoginMethodRule
     | AuthMethodRule

@@ -144,6 +144,16 @@ class Config(Section):
     login_rate_limit: LoginRateLimit = Field(
         default={}, validate_default=True, description="How often one may try to log in."
     )
+    geo_database: kind.GeoDatabase | None = Field(
+        default=None, description="File in MaxMind's format (.mmdb) that knows the country of an address."
+    )
+    country_header: kind.Header | None = Field(
+        default=None, description="Header in which the edge names the visitor's country, such as `CF-IPCountry`."
+    )
+    edge_variable: kind.NginxVariable = Field(
+        default="edge_ok",
+        description="nginx' variable that is 1 where the peer is the edge; nobody else's `country_header` is believed.",
+    )
     allow_shared_team_host: kind.Flag = Field(
         default=False,
         description="Permit an application on the team host, whose scripts then share the login's origin.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from authd.config.mistakes import Path, PlacedMistake
-from authd.config.references import walk_rules
-from authd.config.rules import IDENTITY_RULES, GroupRule, Rule
+from authd.config.references import walk_rule_sets, walk_rules
+from authd.config.rules import IDENTITY_RULES, GeoRule, GroupRule, Rule
 from authd.config.schema import Config, GroupConfig, PolicyConfig
 from authd.config.selectors import find_selector_key
 
@@ -25,13 +25,24 @@ def check_selections(config: Config) -> Iterator[PlacedMistake]:
             yield PlacedMistake(path, message, "true", "allowed_idps with one id")
 
 
+def check_countries(config: Config) -> Iterator[PlacedMistake]:
+    """Rules on countries that nothing could answer: they would let nobody in, and nobody would know why."""
+    if config.geo_database or config.country_header:
+        return
+    for path, rules in walk_rule_sets(config):
+        for place, rule in walk_rules(rules):
+            if isinstance(rule, GeoRule):
+                message = "needs to know countries: set geo_database or country_header"
+                yield PlacedMistake((*path, *place, "geo"), message, rule.country_code, "")
+
+
 def _check_before_login(path: Path, policy: PolicyConfig, with_identity: set[str]) -> Iterator[PlacedMistake]:
     """Cloudflare: a bypass "cannot contain identity selectors" (access-wire 3.1)."""
     for place, rule in walk_rules(policy):
         if _needs_identity(rule, with_identity):
             key = find_selector_key(rule)
             message = f"looks at who somebody is, which a {policy.decision} policy is decided without"
-            yield PlacedMistake((*path, *place, key), message, key, "everyone, ip, ip_list, groups of these")
+            yield PlacedMistake((*path, *place, key), message, key, "everyone, ip, ip_list, geo, groups of these")
 
 
 def _needs_identity(rule: Rule, with_identity: set[str]) -> bool:

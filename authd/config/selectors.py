@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from authd.config.country_codes import read_country_code
 from authd.config.fields import parse_network, read_claim_value, read_email, read_email_domain, require_text
 from authd.config.mistakes import SettingError, SettingsError, render_allowed
 from authd.config.rules import (
@@ -19,6 +20,7 @@ from authd.config.rules import (
     EmailListRule,
     EmailRule,
     EveryoneRule,
+    GeoRule,
     GroupRule,
     IpListRule,
     IpRule,
@@ -127,6 +129,11 @@ SELECTORS: Mapping[str, Selector] = {
     "everyone": Selector(EveryoneRule, {}, "Everybody; in an `allow`, everybody who can log in."),
     "ip": Selector(IpRule, {"ip": parse_network}, "A client address or network, IPv4 or IPv6."),
     "ip_list": Selector(IpListRule, {"id": require_text}, "The networks of a list of type `ip`."),
+    "geo": Selector(
+        GeoRule,
+        {"country_code": read_country_code},
+        "Visitors from one country, as `geo_database` or the edge's header says.",
+    ),
     "group": Selector(GroupRule, {"id": require_text}, "A named set of rules under `groups`."),
     "login_method": Selector(
         LoginMethodRule, {"id": require_text}, "People who logged in with this identity provider."
@@ -153,7 +160,6 @@ NOT_BUILT_SELECTORS = frozenset(
         "common_name",
         "device_posture",
         "external_evaluation",
-        "geo",
         "github-organization",
         "github_organization",
         "gsuite",

@@ -39,6 +39,16 @@ def quote_cookie_variable(cookie_name: str) -> NginxText:
     return NginxText(f"$cookie_{name.lower()}")
 
 
+def quote_header_variable(name: str) -> NginxText:
+    """nginx' variable for a header of the request."""
+    checked = _checked(name, r"[A-Za-z0-9-]+", "country_header", "letters, digits and '-'")
+    return NginxText(f"$http_{checked.lower().replace('-', '_')}")
+
+
+def quote_variable(name: str) -> NginxText:
+    return NginxText("$" + _checked(name, r"[a-z][a-z0-9_]*", "edge_variable", "lower-case letters, digits and '_'"))
+
+
 def quote_path_prefix(path_prefix: str) -> NginxText:
     pattern = r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+"
     return NginxText(_checked(path_prefix, pattern, "path_prefix", "path segments that begin with no dot"))

@@ -10,11 +10,13 @@ from authd.nginx_files.directives import (
     quote_application_id,
     quote_cookie_variable,
     quote_directory,
+    quote_header_variable,
     quote_host,
     quote_path_prefix,
     quote_regex,
     quote_secret,
     quote_upstream,
+    quote_variable,
 )
 
 Scope = Literal["host", "path"]
@@ -58,6 +60,8 @@ class NginxSettings:
     bound_cookies: tuple[tuple[str, str], ...] = ()
     cache_directory: str = DEFAULT_CACHE_DIRECTORY
     has_decision_cache: bool = True
+    country_header: str = ""
+    edge_variable: str = "edge_ok"
 
     def quoted(self) -> dict[str, Any]:
         """What the templates print, all NginxText. Raises ConfigError."""
@@ -75,6 +79,8 @@ class NginxSettings:
                 (quote_application_id(application_id), quote_cookie_variable(name))
                 for application_id, name in self.bound_cookies
             ],
+            "country_header": quote_header_variable(self.country_header) if self.country_header else NginxText(""),
+            "country_trust": quote_variable(self.edge_variable) if self.country_header else NginxText("$host"),
             "cache_directory": quote_directory(self.cache_directory),
             "decision_cache": NginxText("authd" if self.has_decision_cache else "off"),
             "application_endpoints": [NginxText(name) for name in APPLICATION_ENDPOINTS],

@@ -18,7 +18,8 @@ class RuleCompiler:
     What is equal is shared: ten thousand applications that name one group hold one compiled group.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, find_country: rules.FindCountry) -> None:
+        self._find_country = find_country
         self._groups: Mapping[str, GroupConfig] = {group.name: group for group in config.groups}
         self._lists: Mapping[str, ListConfig] = {entry.name: entry for entry in config.lists}
         self._groups_claims = {provider.id: provider.groups_claim for provider in config.identity_providers}
@@ -51,6 +52,8 @@ class RuleCompiler:
                 return rules.create_ip_rule(network)
             case written.IpListRule(name):
                 return self._create_ip_list(name)
+            case written.GeoRule(country_code):
+                return rules.GeoRule(country_code, self._find_country)
             case written.GroupRule(name):
                 return GroupRule(name, self.compile_rule_set(self._groups[name]))
             case written.LoginMethodRule(provider_id):

@@ -20,6 +20,7 @@ from authd.config.collector import pause_collector
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
 from authd.policy.rule_sets import RuleSet
+from authd.policy.rules import FindCountry
 
 # RFC 3986 pchar and the slash, less `;`, which no configured path holds.
 _PATH_SAFE = "/:@!$&'()*+,=~"
@@ -148,14 +149,17 @@ class PolicyIndex:
         return next((entry.whole for entry in entries if entry.whole is not None), None)
 
 
-def build_index(config: Config) -> PolicyIndex:
-    """Index a configuration that has passed its checks. Nothing of it is kept but its lists and patterns."""
+def build_index(config: Config, find_country: FindCountry = lambda address: "") -> PolicyIndex:
+    """Index a configuration that has passed its checks. Nothing of it is kept but its lists and patterns.
+
+    `find_country` looks an address up for rules on countries; without it, none is known.
+    """
     with pause_collector():
-        return _build_index(config)
+        return _build_index(config, find_country)
 
 
-def _build_index(config: Config) -> PolicyIndex:
-    compiler = RuleCompiler(config)
+def _build_index(config: Config, find_country: FindCountry) -> PolicyIndex:
+    compiler = RuleCompiler(config, find_country)
     applications = tuple(_build_application(config, entry, compiler) for entry in config.applications)
     return PolicyIndex(
         applications=applications,

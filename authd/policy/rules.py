@@ -8,14 +8,17 @@ combines the answers must treat None so that it never lets anybody in (docs/adr/
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from authd.config.fields import Network
+from authd.countries import TOR, Address
 from authd.model import Facts
 from authd.policy.ranges import AddressRanges
 
 Answer = bool | None
+FindCountry = Callable[[Address], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,26 @@ class IpListRule:
         address = facts.client_ip
         ranges = self.ipv4 if address.version == 4 else self.ipv6
         return ranges.holds(int(address))
+
+
+@dataclass(frozen=True, slots=True)
+class GeoRule:
+    """`find_country` looks an address up; what a trusted edge says goes before it."""
+
+    country_code: str
+    find_country: FindCountry
+
+    @property
+    def text(self) -> str:
+        return f"geo: {self.country_code}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        country = facts.country or self.find_country(facts.client_ip)
+        # Nobody knows where somebody is whom no database knows, or who comes through Tor: neither "from there", which
+        # might let them in, nor "not from there", which might spare them an exclusion.
+        if country == self.country_code or country not in ("", TOR):
+            return country == self.country_code
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from authd.countries import parse_country
 from authd.credentials import CheckRequest
 from authd.errors import MalformedRequestError
 from authd.model import Facts
@@ -65,7 +66,8 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
 
 def parse_facts(headers: NginxHeaders) -> Facts:
     """The connection as nginx tells it, for check, challenge and endpoints alike. Raises MalformedRequestError."""
-    return Facts(parse_client_ip(headers.text(b"x-real-ip")))
+    country = parse_country(headers.text(b"x-authd-country"))
+    return Facts(parse_client_ip(headers.text(b"x-real-ip")), country=country)
 
 
 @lru_cache(maxsize=4096)

@@ -74,7 +74,7 @@ def test_a_mistake_reads_like_this() -> None:
     told = [str(mistake) for mistake in find_mistakes(BROKEN)]
     assert told[3] == (
         "line 10: groups[0].include[0].emial: unknown selector (got emial); allowed: email, email_domain, "
-        "email_list, everyone, ip, ip_list, group, login_method, auth_method, oidc, did you mean email?"
+        "email_list, everyone, ip, ip_list, geo, group, login_method, auth_method, oidc, did you mean email?"
     )
     assert told[8] == (
         "line 22: applications[0].policies[0].include[0].group: unknown group (got enginers); "

@@ -14,6 +14,7 @@ from authd.config.rules import (
     EmailListRule,
     EmailRule,
     EveryoneRule,
+    GeoRule,
     GroupRule,
     IpListRule,
     IpRule,
@@ -39,6 +40,7 @@ _OIDC = {"claim_name": "department", "claim_value": "sales", "identity_provider_
         ({"ip": {"ip": "2001:DB8::/32"}}, {"ip": "2001:db8::/32"}, IpRule(IPv6Network("2001:db8::/32"))),
         ({"ip": {"ip": "::ffff:10.0.0.0/104"}}, {"ip": "10.0.0.0/8"}, IpRule(IPv4Network("10.0.0.0/8"))),
         ({"ip_list": {"id": "office"}}, {"ip_list": "office"}, IpListRule("office")),
+        ({"geo": {"country_code": "de"}}, {"geo": "DE"}, GeoRule("DE")),
         ({"group": {"id": "engineers"}}, {"group": "engineers"}, GroupRule("engineers")),
         ({"login_method": {"id": "corp"}}, {"login_method": "corp"}, LoginMethodRule("corp")),
         ({"auth_method": {"auth_method": "mfa"}}, {"auth_method": "mfa"}, AuthMethodRule("mfa")),
@@ -55,7 +57,7 @@ def test_every_selector_is_tried_above_and_knows_its_own_key() -> None:
 
 
 def _example(key: str) -> dict[str, Any]:
-    values = {"email": "a@b.c", "email_domain": "b.c", "ip": "10.0.0.1", "everyone": {}, "oidc": _OIDC}
+    values = {"email": "a@b.c", "email_domain": "b.c", "ip": "10.0.0.1", "everyone": {}, "geo": "DE", "oidc": _OIDC}
     return {key: values.get(key, "name")}
 
 
