@@ -12,9 +12,7 @@ The browser that began is the browser that ends: the code is bound to the name o
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
 from authd.attempts import (
     ATTEMPT_SECONDS,
@@ -27,14 +25,14 @@ from authd.attempts import (
     forget_attempt,
     hash_path,
 )
-from authd.config import Config
 from authd.cookies import find_cookie, render_cookie
-from authd.countries import Countries
 from authd.errors import LoginError, TokenError
+from authd.in_force import Policies
 from authd.limits import LoginLimits
-from authd.model import Decision, Facts, Identity, Outcome, Session
+from authd.login_steps import Choose, Client, Denied, Redirect
+from authd.model import Identity, Outcome, Session
 from authd.policy.decide import decide
-from authd.policy.index import Application, PolicyIndex
+from authd.policy.index import Application
 from authd.sessions import Sessions
 from authd.state.records import HandoverCode, Records
 from authd.tokens import Tokens
@@ -42,77 +40,6 @@ from authd.urls import encode_parameter, find_return_path, find_single, parse_qu
 
 TEAM_COOKIE = "__Host-authd_team"
 MAX_ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Where a login comes from. `address` was parsed; `user_agent` is only shown and never decides."""
-
-    facts: Facts
-    user_agent: str
-    cookie_header: str
-
-
-@dataclass(frozen=True, slots=True)
-class Redirect:
-    """Send the browser on, with these cookies. `session` is the one that is handed over, if any."""
-
-    location: str
-    cookies: tuple[str, ...] = ()
-    session: Session | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Choose:
-    """Several providers could say who this is: name and address of each."""
-
-    application: Application
-    host: str
-    choices: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """Logged in, and not admitted to this application."""
-
-    application: Application
-    host: str
-    return_path: str
-    session: Session
-    decision: Decision
-    cookies: tuple[str, ...] = ()
-
-
-class Provider(Protocol):
-    """An identity provider, as the login needs it (idp/ has one module a kind). Both raise ProviderError."""
-
-    async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
-        """The address at the provider where the browser logs in."""
-
-    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
-        """Who the provider says this is, from the query of its callback."""
-
-    def close(self) -> None:
-        """Let go of threads and connections."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """What a reload replaces: the configuration, its index, and the identity providers by id."""
-
-    config: Config
-    index: PolicyIndex
-    providers: Mapping[str, Provider]
-    countries: Countries | None = None
-
-    def country_of(self, facts: Facts) -> str:
-        """Where somebody is, as the edge or the database says; "" if neither knows."""
-        return facts.country or (self.countries.find(facts.client_ip) if self.countries else "")
-
-    def provider_name(self, provider_id: str) -> str:
-        """What people call a provider."""
-        known = {provider.id: provider.display_name for provider in self.config.identity_providers}
-        return known.get(provider_id, "The identity provider")
 
 
 class Login:

@@ -13,7 +13,7 @@ from pathlib import Path
 from authd.config import Config, IdentityProviderConfig
 from authd.errors import SecretError
 from authd.idp import create_provider
-from authd.login import Provider
+from authd.in_force import Provider
 from authd.state.base import Store
 from authd.state.records import Records
 

@@ -16,9 +16,10 @@ from authd.config import Config, IdentityProviderConfig
 from authd.countries import Address, Countries
 from authd.credentials import Credentials
 from authd.errors import AuthdError, StoreError
+from authd.in_force import Policies
 from authd.keys import Keyring
 from authd.limits import LoginLimits
-from authd.login import Login, Policies
+from authd.login import Login
 from authd.metrics import Metrics
 from authd.policy.index import build_index
 from authd.providers import Providers, load_client_secret

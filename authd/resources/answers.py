@@ -12,7 +12,7 @@ import falcon
 import falcon.asgi
 
 from authd.errors import LoginError, LoginLimitError
-from authd.login import Choose, Denied
+from authd.login_steps import Choose, Denied
 from authd.model import Decision, Reason, Session
 from authd.policy.domains import find_configured_host
 from authd.policy.index import Application

@@ -9,7 +9,8 @@ import falcon.asgi
 
 from authd.access import Access
 from authd.audit import log_event
-from authd.login import Login, Policies
+from authd.in_force import Policies
+from authd.login import Login
 from authd.model import Session
 from authd.policy.index import Application
 from authd.resources.answers import Answers

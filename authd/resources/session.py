@@ -13,7 +13,8 @@ from authd.attempts import APP_SESSION_COOKIE
 from authd.audit import log_event
 from authd.cookies import find_cookies_by_prefix, render_expired_cookie
 from authd.errors import MalformedRequestError
-from authd.login import TEAM_COOKIE, Client
+from authd.login import TEAM_COOKIE
+from authd.login_steps import Client
 from authd.model import Session
 from authd.resources.nginx_request import NginxHeaders, parse_facts
 from authd.urls import OriginalUrl, find_original_url

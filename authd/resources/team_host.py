@@ -10,7 +10,9 @@ import falcon.asgi
 from authd.attempts import Attempt
 from authd.audit import log_event
 from authd.errors import LoginError, ProviderError, ProviderRefusedError, ProviderUnavailableError
-from authd.login import Choose, Denied, Login, Policies, Redirect
+from authd.in_force import Policies
+from authd.login import Login
+from authd.login_steps import Choose, Denied, Redirect
 from authd.metrics import Metrics
 from authd.resources.answers import Answers
 from authd.resources.session import (

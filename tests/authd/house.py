@@ -14,9 +14,11 @@ from authd.access import Access
 from authd.attempts import Attempts
 from authd.config import Config, parse_config
 from authd.credentials import CheckRequest, Credentials
+from authd.in_force import Policies, Provider
 from authd.keys import Keyring, generate_keyring
 from authd.limits import LoginLimits
-from authd.login import Client, Login, Policies, Provider
+from authd.login import Login
+from authd.login_steps import Client
 from authd.model import Facts, Identity, Session
 from authd.policy.index import build_index
 from authd.sealing import Sealer

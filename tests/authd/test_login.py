@@ -15,7 +15,8 @@ import pytest
 
 from authd.attempts import ATTEMPT_SECONDS, META_SECONDS
 from authd.errors import LoginError, LoginLimitError, ProviderRefusedError
-from authd.login import TEAM_COOKIE, Choose, Denied, Redirect
+from authd.login import TEAM_COOKIE
+from authd.login_steps import Choose, Denied, Redirect
 from authd.model import Identity, Reason
 from authd.state.records import CODE_LIFETIME_SECONDS
 from tests.authd.house import CONFIG, NOW, TEAM, House, make_client, make_identity

@@ -1,0 +1,44 @@
+"""What is in force now, and what a reload replaces: the configuration, its index, and what was made from both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from authd.config import Config
+from authd.countries import Countries
+from authd.model import Facts, Identity
+from authd.policy.index import PolicyIndex
+
+
+class Provider(Protocol):
+    """An identity provider, as the login needs it (idp/ has one module a kind). Both raise ProviderError."""
+
+    async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
+        """The address at the provider where the browser logs in."""
+
+    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
+        """Who the provider says this is, from the query of its callback."""
+
+    def close(self) -> None:
+        """Let go of threads and connections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a reload replaces: the configuration, its index, and the identity providers by id."""
+
+    config: Config
+    index: PolicyIndex
+    providers: Mapping[str, Provider]
+    countries: Countries | None = None
+
+    def country_of(self, facts: Facts) -> str:
+        """Where somebody is, as the edge or the database says; "" if neither knows."""
+        return facts.country or (self.countries.find(facts.client_ip) if self.countries else "")
+
+    def provider_name(self, provider_id: str) -> str:
+        """What people call a provider."""
+        known = {provider.id: provider.display_name for provider in self.config.identity_providers}
+        return known.get(provider_id, "The identity provider")
