@@ -29,6 +29,7 @@ class EndpointRequest:
     url: OriginalUrl
     client: Client
     fetch_site: str
+    is_post: bool = False
 
     @property
     def query(self) -> str:
@@ -56,7 +57,7 @@ def parse_endpoint_request(req: falcon.asgi.Request) -> EndpointRequest:
         user_agent=headers.text(b"user-agent"),
         cookie_header=headers.text(b"cookie"),
     )
-    return EndpointRequest(url, client, headers.text(b"sec-fetch-site"))
+    return EndpointRequest(url, client, headers.text(b"sec-fetch-site"), is_post=req.method == "POST")
 
 
 async def read_form(req: falcon.asgi.Request) -> dict[str, str]:
