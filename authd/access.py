@@ -54,7 +54,8 @@ class Access:
         self._decision_cache_seconds = decision_cache_seconds
 
     async def check(self, request: CheckRequest) -> Verdict:
-        """Decide one request. Raises StoreError if the session cannot be looked up."""
+        """Decide one request. Raises StoreError if the session cannot be looked up, IssuerUnavailableError if the keys
+        of another edge cannot."""
         index = self._index()
         application = locate(index, request)
         if isinstance(application, Decision):
@@ -68,12 +69,12 @@ class Access:
                 # An outsider could fill the cache with addresses that are open to all: the host's alone.
                 return Verdict(anonymous, application, is_cacheable=index.decision_scope(request.url.host) == "host")
         credential = await self._credentials.find(request, application)
-        identity = credential.identity
-        if identity is None:
+        if not credential.is_somebody:
             return Verdict(_refuse(application, request.facts, credential.reason), application)
-        if identity.provider_id not in application.allowed_idps:
+        identity = credential.identity
+        if identity and identity.provider_id not in application.allowed_idps:
             return Verdict(_refuse(application, request.facts, Reason.PROVIDER_NOT_ALLOWED), application)
-        decision = decide(application, request.facts.about(identity))
+        decision = decide(application, request.facts.about(identity, credential.machine))
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
         return Verdict(decision, application, credential, index, is_cacheable)
 

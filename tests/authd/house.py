@@ -15,6 +15,8 @@ from authd.attempts import Attempts
 from authd.config import Config, parse_config
 from authd.credentials import CheckRequest, Credentials
 from authd.in_force import Policies, Provider
+from authd.issuers import Issuers
+from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring, generate_keyring
 from authd.limits import LoginLimits
 from authd.login import Login
@@ -118,6 +120,7 @@ def make_request(url: str = "https://grafana.example.com/", **changes: Any) -> C
         "nginx_session": "",
         "cookie_header": "",
         "access_token": "",
+        "assertion": "",
         "authorization": "",
         "is_preflight": False,
     }
@@ -149,13 +152,16 @@ class House:
         self.sealer = Sealer([SECRET])
         self.broken: list[str] = []
         self.records = Records(self.store, self.sealer, on_broken=self.broken.append, clock=self.clock)
+        self.issuers = Issuers(
+            shared=self.records, may_fetch=self._may_fetch, clock=self.clock, monotonic=self.monotonic
+        )
         self.load(self.text)
         self.sessions = self.make_sessions()
         self.tokens = Tokens(issuer=f"https://{TEAM}", keyring=lambda: self.keyring, clock=self.clock)
         self.attempts = Attempts(self.sealer, self.clock)
         self.access = Access(
             index=lambda: self.index,
-            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, clock=self.clock),
+            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, issuers=self.issuers, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=1,
         )
@@ -174,6 +180,11 @@ class House:
         """Put another configuration in force."""
         self.config: Config = parse_config(text, source="test", base_dir=self.directory)
         self.index = build_index(self.config)
+        self.issuers.select(self.config)
+
+    async def _may_fetch(self, name: str) -> bool:
+        now = int(self.clock())
+        return await self.store.count("issuer_keys_fetch", name, now=now, window_seconds=FETCH_SECONDS) == 1
 
     def make_sessions(self, outage_grace_seconds: float = 300) -> Sessions:
         """The sessions as one more worker sees them."""
