@@ -22,6 +22,9 @@ class MailConfig(Section):
     encryption: Literal["starttls", "tls", "none"] = Field(
         default="starttls", description="`starttls` (port 587), `tls` (465), or `none` (25; loopback addresses only)."
     )
+    ca_file: kind.AuthorityFile | None = Field(
+        default=None, description="Certificates that vouch for the mail server, instead of the system's."
+    )
     sender: kind.Sender = Field(description="From: `login@example.com` or `Example login <login@example.com>`.")
     username: kind.Text | None = Field(default=None, description="Name to log in with; without it nobody logs in.")
     password_file: kind.File | None = Field(default=None, description="File with the password that goes with it.")

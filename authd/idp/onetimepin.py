@@ -43,7 +43,8 @@ class OneTimePinProvider:
         self._team_host = team.hostname or ""
         self._issuer = f"https://{team.netloc}#onetimepin/{config.id}"
         mail = config.mail
-        server = MailServer(mail.host, mail.port, mail.encryption, mail.username, password)
+        pem = mail.ca_file.pem if mail.ca_file else None
+        server = MailServer(mail.host, mail.port, mail.encryption, mail.username, password, pem)
         self._post_office = PostOffice(server, local_host=self._team_host)
 
     async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
