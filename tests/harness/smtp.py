@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from email import message_from_bytes, policy
+from email import message_from_string, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class Mail:
     def plain(self) -> str:
         part = self.message.get_body(("plain",))
         assert part is not None
-        return str(part.get_content())
+        return str(part.get_content()).replace("\r\n", "\n")
 
     @property
     def html(self) -> str:
@@ -59,7 +59,7 @@ class Mail:
 
     @property
     def link(self) -> str:
-        (found,) = re.findall(r"^https://\S+$", self.plain, re.MULTILINE)
+        (found,) = re.findall(r"^https://\S+/verify-code\S+$", self.plain, re.MULTILINE)
         return str(found)
 
 
@@ -105,7 +105,8 @@ class _Handler:
 
     async def handle_DATA(self, smtp: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.original_content or b""
-        message = message_from_bytes(content, policy=policy.default)
+        # As text: the parser of bytes takes headers beyond ASCII (RFC 6532) for mistakes.
+        message = message_from_string(content.decode(), policy=policy.default)
         assert isinstance(message, EmailMessage)
         mail = Mail(
             sender=envelope.mail_from or "",
