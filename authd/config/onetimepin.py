@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from pydantic import Field, model_validator
 from authd.config import settings as kind
 from authd.config.domains import parse_host_and_port
 from authd.config.mistakes import SettingError
+from authd.config.provider_section import ProviderSection
 from authd.config.readers import is_loopback
 from authd.config.sections import Section
 
@@ -16,7 +18,7 @@ _DEFAULT_PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 class MailConfig(Section):
-    """The mail server that takes the codes."""
+    """How codes leave authd."""
 
     server: kind.MailServer = Field(description="Host of the mail server, with a port where it is not the usual one.")
     encryption: Literal["starttls", "tls", "none"] = Field(
@@ -71,12 +73,10 @@ class CodeRateLimit(Section):
         return self.window
 
 
-class OneTimePinConfig(Section):
+class OneTimePinConfig(ProviderSection):
     """People without an account anywhere: whoever reads the mail of an address is that address."""
 
-    id: kind.Identifier = Field(description="Stable name; rules and sessions refer to it.")
     type: Literal["onetimepin"] = Field(description="`onetimepin`: a code of six digits by mail.")
-    name: kind.Label = Field(default="", description="What the chooser page shows; the id if left out.")
     mail: MailConfig = Field(description="The mail server that takes the codes.")
     subject: kind.Label = Field(default="Your login code", description="Subject of the mail.")
     allow_subaddresses: kind.Flag = Field(
@@ -87,5 +87,9 @@ class OneTimePinConfig(Section):
     )
 
     @property
-    def display_name(self) -> str:
-        return self.name or self.id
+    def secret_file(self) -> Path | None:
+        return self.mail.password_file
+
+    @property
+    def secret_env(self) -> str | None:
+        return self.mail.password_env

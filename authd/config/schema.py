@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 
 from authd.config import settings as kind
 from authd.config.domains import parse_host_and_port
+from authd.config.identity_providers import AnyProvider, IdentityProviderConfig
 from authd.config.mistakes import SettingError, raise_mistakes
 from authd.config.sections import (
     CorsHeaders,
     GroupConfig,
-    IdentityProviderConfig,
     ListConfig,
     LoginRateLimit,
     PolicyConfig,
@@ -188,7 +188,7 @@ class Config(Section):
         default=False,
         description="Permit an application on the team host, whose scripts then share the login's origin.",
     )
-    identity_providers: tuple[IdentityProviderConfig, ...] = Field(default=(), description="Who says who somebody is.")
+    identity_providers: tuple[AnyProvider, ...] = Field(default=(), description="Who says who somebody is.")
     groups: tuple[GroupConfig, ...] = Field(default=(), description="Named sets of rules.")
     lists: tuple[ListConfig, ...] = Field(default=(), description="Named lists of addresses or networks.")
     applications: tuple[ApplicationConfig, ...] = Field(default=(), description="What is protected, and from whom.")

@@ -76,7 +76,7 @@ def _is_ours(name: str, token_cookie_name: str) -> bool:
     return name in (APP_SESSION_COOKIE, TEAM_COOKIE) or name.lower().startswith(token_cookie_name.lower())
 
 
-def render_identity(session: Session) -> dict[str, Any]:
+def render_identity(session: Session, provider_type: str) -> dict[str, Any]:
     """The document of get-identity (reference/access-wire.md 2.8)."""
     identity = session.identity
     return {
@@ -87,7 +87,7 @@ def render_identity(session: Session) -> dict[str, Any]:
         "amr": list(identity.auth_methods),
         "groups": list(identity.groups),
         "oidc_fields": dict(identity.claims),
-        "idp": {"id": identity.provider_id, "type": "oidc"},
+        "idp": {"id": identity.provider_id, "type": provider_type},
         "geo": {"country": session.country},
         "ip": session.client_ip,
         "iat": session.created_at,

@@ -149,7 +149,11 @@ class TeamHost:
         session = await self._login.find_team_session(client) or await self._login.find_application_session(client)
         if session is None:
             return self._answers.no_session(resp)
-        return self._answers.json(resp, falcon.HTTP_200, render_identity(session))
+        return self._answers.json(
+            resp,
+            falcon.HTTP_200,
+            render_identity(session, self._policies().provider_type(session.identity.provider_id)),
+        )
 
     async def on_get_home(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page at `/`: the applications that this person may open."""

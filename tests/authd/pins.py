@@ -29,7 +29,10 @@ CONFIG = """
 team_domain: auth.example.com
 secret_file: /nowhere
 identity_providers:
-  - {id: guests, type: oidc, issuer: "https://TODO.example.com", client_id: authd}
+  - id: guests
+    type: onetimepin
+    name: Code by mail
+    mail: {server: localhost, sender: login@example.com}
   - {id: corp, type: oidc, issuer: "https://idp.example.com", client_id: authd}
 applications:
   - id: grafana
