@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from authd.errors import StoreError, StoreUnavailableError
+from authd.model import Reason
 from authd.state.sqlite import SqliteStore
 from tests.authd.house import NOW, House, make_session
 
@@ -43,7 +44,7 @@ async def test_a_session_lives_until_its_time(house: House) -> None:
 
 async def test_what_nobody_knows_has_ended(house: House) -> None:
     assert await house.sessions.find("never-was") is None
-    assert not house.sessions.has_ended("never-was")
+    assert house.sessions.why_gone("never-was") is Reason.SESSION_UNKNOWN
 
 
 async def test_another_worker_finds_a_session_in_the_store_once(house: House) -> None:
@@ -70,7 +71,7 @@ async def test_a_session_that_ended_is_out_here_at_once_and_elsewhere_with_the_n
     assert await other.find(session.id) == session
     await other.poll()
     assert await other.find(session.id) is None
-    assert other.has_ended(session.id)
+    assert other.why_gone(session.id) is Reason.SESSION_ENDED
 
 
 async def test_a_worker_that_starts_later_does_not_bring_an_ended_session_back(house: House) -> None:
@@ -95,7 +96,7 @@ async def test_ending_twice_is_no_error_and_each_tombstone_is_read_once(house: H
         await house.sessions.end(session)
         await other.poll()
 
-    assert other.has_ended(session.id)
+    assert other.why_gone(session.id) is Reason.SESSION_ENDED
     assert await house.store.tombstones_since(await house.store.cursor()) == []
 
 
