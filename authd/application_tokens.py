@@ -91,7 +91,7 @@ class ApplicationTokens:
         key, now = (session.id, application.aud), self._clock()
         offered = self._offers.get(key)
         # What was signed before this very token belongs to an earlier renewal.
-        if offered and offered.at > verified.issued_at and now - offered.at < PAUSE_SECONDS:
+        if offered and int(offered.at) > verified.issued_at and now - offered.at < PAUSE_SECONDS:
             if now - offered.at < OFFER_SECONDS:
                 return Renewal(offered, now)
             return Renewal(None, offered.at + PAUSE_SECONDS)

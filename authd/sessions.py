@@ -158,6 +158,10 @@ class Sessions:
         left_at = int(self._clock()) + 1
         await self.change(session.id, lambda found: replace(found, left={**found.left, audience: left_at}))
 
+    def is_revoked(self, session: Session) -> bool:
+        """Whether an operator's revocation ends this session, which the store may still hold."""
+        return self._revocations.ends_session(session)
+
     async def list_of(self, subject: str) -> list[Session]:
         """A person's living sessions, at most 500. Raises StoreError."""
         now = int(self._clock())

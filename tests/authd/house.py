@@ -144,6 +144,7 @@ class House:
     clock: Clock = field(default_factory=Clock)
     monotonic: Clock = field(default_factory=Clock)
     keyring: Keyring = field(default_factory=get_keyring)
+    idle_seconds: int = 0
 
     def __post_init__(self) -> None:
         self.store = SqliteStore(self.directory / "authd.db")
@@ -187,6 +188,7 @@ class House:
             clock=self.clock,
             monotonic=self.monotonic,
             outage_grace_seconds=outage_grace_seconds,
+            idle_seconds=lambda: self.idle_seconds,
         )
 
     async def open_session(self, application_id: str = "grafana", **changes: Any) -> tuple[Session, str]:
