@@ -21,6 +21,7 @@ from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
 from authd.model import Decision, Facts, Outcome, Reason, Session
 from authd.policy.decide import decide
 from authd.policy.index import Application, PolicyIndex
+from authd.tokens import VerifiedToken
 from authd.urls import decode_path, is_ambiguous_path, readings_of
 
 
@@ -64,7 +65,8 @@ class Access:
         self._decision_cache_seconds = decision_cache_seconds
 
     async def check(self, request: CheckRequest) -> Verdict:
-        """Decide one request. Raises StoreError if the session cannot be looked up."""
+        """Decide one request. Raises StoreError if the session cannot be looked up, IssuerUnavailableError if the keys
+        of another edge cannot."""
         index = self._index()
         application = locate(index, request)
         if isinstance(application, Decision):
@@ -78,12 +80,12 @@ class Access:
                 # An outsider could fill the cache with addresses that are open to all: the host's alone.
                 return Verdict(anonymous, application, is_cacheable=index.decision_scope(request.url.host) == "host")
         credential = await self._credentials.find(request, application)
-        identity = credential.identity
-        if identity is None:
+        if not credential.is_somebody:
             return Verdict(_refuse(application, request.facts, credential.reason), application)
-        if identity.provider_id not in application.allowed_idps:
+        identity = credential.identity
+        if identity and identity.provider_id not in application.allowed_idps:
             return Verdict(_refuse(application, request.facts, Reason.PROVIDER_NOT_ALLOWED), application)
-        decision = decide(application, request.facts.about(identity))
+        decision = decide(application, request.facts.about(identity, credential.machine))
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
         verdict = Verdict(decision, application, credential, index, is_cacheable)
         return self._judge_age(verdict, request) if decision.outcome is Outcome.ALLOW else verdict
@@ -92,8 +94,10 @@ class Access:
         """Somebody may pass: is their token young enough for the policy that says so, and is it time for the next?"""
         credential, application, index = verdict.credential, verdict.application, verdict.index
         verified, session = credential.verified, credential.session
-        if verified is None or session is None or application is None or index is None:
+        if verified is None or application is None or index is None:
             return verdict
+        if session is None or not isinstance(verified, VerifiedToken):
+            return replace(verdict, expires_at=verified.expires_at)
         expires_at = min(verified.expires_at, verified.issued_at + verdict.decision.session_seconds)
         if expires_at <= self._clock():
             return Verdict(_refuse(application, request.facts, Reason.TOKEN_EXPIRED), application)

@@ -11,7 +11,7 @@ from typing import Any
 import falcon.asgi
 
 from authd.audit import DecisionLog, OutageLog, log_event
-from authd.errors import StoreError
+from authd.errors import IssuerUnavailableError, StoreError
 from authd.middleware import ErrorHandlers, ListenerSecret, RefuseByDefault
 from authd.resources.answers import Answers
 from authd.resources.application_host import ApplicationHost
@@ -67,23 +67,25 @@ def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pag
     if listener_secret:
         middleware.insert(1, ListenerSecret(listener_secret))
     app: App = falcon.asgi.App(middleware=middleware)
-    report = _report_store_errors(worker, OutageLog())
-    ErrorHandlers(answers, on_store_error=report).add_to(app)
+    report = _report_outages(worker, OutageLog())
+    ErrorHandlers(answers, on_outage=report).add_to(app)
     app.add_sink(Challenge(worker.access, worker.login, answers), r"/challenge\Z")
     _add_application_host_routes(app, worker, answers)
     _add_team_host_routes(app, worker, answers)
     _add_public_routes(app, worker, pages)
     decisions = DecisionLog(clock=worker.clock)
-    check = Check(worker.access, decisions, worker.metrics, on_store_error=report, listener_secret=listener_secret)
+    check = Check(worker.access, decisions, worker.metrics, on_outage=report, listener_secret=listener_secret)
     return _with_check(check, app)
 
 
-def _report_store_errors(worker: Worker, outages: OutageLog) -> Callable[[StoreError, str], None]:
+def _report_outages(worker: Worker, outages: OutageLog) -> Callable[[StoreError | IssuerUnavailableError, str], None]:
     """Tell the log, once an outage, and the worker, who looks whether the store is there at all."""
 
-    def report(error: StoreError, path: str) -> None:
+    def report(error: StoreError | IssuerUnavailableError, path: str) -> None:
+        if isinstance(error, IssuerUnavailableError):
+            return outages.report("issuer.unavailable", key=error.issuer, message=str(error), path=path)
         worker.suspect_store()
-        outages.report("store.error", key=error.code, reason=error.code, message=str(error), path=path)
+        return outages.report("store.error", key=error.code, reason=error.code, message=str(error), path=path)
 
     return report
 
@@ -129,7 +131,9 @@ def _add_team_host_routes(app: App, worker: Worker, answers: Answers) -> None:
 def _add_public_routes(app: App, worker: Worker, pages: Pages) -> None:
     certs, style = Certs(worker.keyring, worker.clock), StyleSheet(pages)
     for side in ("app", "team"):
-        app.add_route(f"/{side}/certs", certs)
+        if worker.policies().config.team_domain:
+            # Who only verifies has no keys of their own.
+            app.add_route(f"/{side}/certs", certs)
         app.add_route(f"/{side}/style.css", style)
     health = Health(worker.problems)
     app.add_route("/healthz", health, suffix="healthz")

@@ -1,7 +1,8 @@
 """Who asks? The third step of the check: from what the visitor brought to a living session, or the reason why not.
 
-The token says who, its signature says that we said so, and the session says that it still holds. A failure of ours is
-an error and never an answer: nobody becomes anybody, and nobody is logged out, because a store did not answer.
+The token says who, its signature says that we said so, and the session says that it still holds. Of an application
+that only verifies, the edge's token says who, and there is no session here. A failure of ours is an error and never an
+answer: nobody becomes anybody, and nobody is logged out, because a store did not answer.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 
 from authd.cookies import find_cookies_ignoring_case
 from authd.errors import TokenError
-from authd.model import Facts, Identity, Reason, Session
+from authd.issuers import Issuers, VerifiedForeignToken
+from authd.model import Facts, Identity, Machine, Reason, Session
 from authd.policy.index import Application
 from authd.sessions import Sessions
 from authd.tokens import Tokens, VerifiedToken
@@ -38,13 +40,14 @@ class CheckRequest:
     nginx_session: str
     cookie_header: str
     access_token: str
+    assertion: str
     authorization: str
     is_preflight: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """Who asks. `identity` is None for nobody, and `reason` says why.
+    """Who asks: somebody (`identity`), a `machine`, or nobody, and `reason` says why.
 
     `token` is what the application is shown. `is_keyed` if nothing but what is in nginx' cache key was used;
     `is_cookie` if a browser brought it, which can be given another one.
@@ -56,7 +59,27 @@ class Credential:
     is_cookie: bool = False
     session: Session | None = None
     token: str | None = None
-    verified: VerifiedToken | None = None
+    verified: VerifiedToken | VerifiedForeignToken | None = None
+    machine: Machine | None = None
+
+    @property
+    def is_somebody(self) -> bool:
+        """Whether there is anyone whom policies can be asked about."""
+        return self.identity is not None or self.machine is not None
+
+    @property
+    def name(self) -> str:
+        """Who it is, in a word that two people, or a person and a machine, never share."""
+        if self.machine:
+            return f"machine {self.machine.name}"
+        return self.identity.subject if self.identity else ""
+
+    @property
+    def session_id(self) -> str:
+        """The session as its issuer's log calls it, empty without one."""
+        if isinstance(self.verified, VerifiedForeignToken):
+            return self.verified.bearer.session_id
+        return self.session.id if self.session else ""
 
 
 NOBODY = Credential(None, Reason.NO_CREDENTIAL, is_keyed=True)
@@ -65,14 +88,16 @@ NOBODY = Credential(None, Reason.NO_CREDENTIAL, is_keyed=True)
 class Credentials:
     """Finds out who asks. One for each worker; what was verified once is remembered."""
 
-    def __init__(self, *, tokens: Tokens, sessions: Sessions, clock: Callable[[], float]) -> None:
+    def __init__(self, *, tokens: Tokens, sessions: Sessions, issuers: Issuers, clock: Callable[[], float]) -> None:
         self._tokens = tokens
+        self._issuers = issuers
         self._sessions = sessions
         self._clock = clock
         self._verified: dict[tuple[str, str], VerifiedToken] = {}
 
     async def find(self, request: CheckRequest, application: Application) -> Credential:
-        """Who asks. Raises StoreError if the session cannot be looked up."""
+        """Who asks. Raises StoreError if the session cannot be looked up, IssuerUnavailableError if the edge's keys
+        cannot."""
         values, is_keyed = _unverified_tokens(request, application)
         if not values:
             return NOBODY
@@ -80,14 +105,16 @@ class Credentials:
             return await self._verify(values[0], application, is_keyed, request.cookie_header)
         # Several: each is tried, and two living sessions of different people are nobody's.
         found = [await self._verify(value, application, False, request.cookie_header) for value in values]
-        living = [credential for credential in found if credential.identity]
-        if len({credential.identity.subject for credential in living if credential.identity}) > 1:
+        living = [credential for credential in found if credential.is_somebody]
+        if len({credential.name for credential in living}) > 1:
             return Credential(None, Reason.CONFLICTING_SESSIONS, is_keyed=False)
         return (living or found)[0]
 
     def still_holds(self, credential: Credential) -> bool:
         """Whether this very credential would be found again. Asks nobody."""
         session, verified = credential.session, credential.verified
+        if isinstance(verified, VerifiedForeignToken):
+            return self._issuers.still_holds(verified)
         return (
             session is not None
             and verified is not None
@@ -98,6 +125,8 @@ class Credentials:
         )
 
     async def _verify(self, text: str, application: Application, is_keyed: bool, cookie_header: str) -> Credential:
+        if application.issuer:
+            return await self._verify_foreign(text, application.issuer, application.aud, is_keyed)
         if (application.aud, text) not in self._verified:
             await self._tokens.learn_key_of(text)
         try:
@@ -111,6 +140,16 @@ class Credentials:
             return Credential(None, Reason.SESSION_ENDED, is_keyed)
         is_cookie = text in cookie_header
         return Credential(session.identity, Reason.POLICY_ALLOW, is_keyed, is_cookie, session, text, verified)
+
+    async def _verify_foreign(self, text: str, issuer: str, audience: str, is_keyed: bool) -> Credential:
+        try:
+            verified = await self._issuers.verify_access_token(text, issuer=issuer, audience=audience)
+        except TokenError as error:
+            return Credential(None, Reason(error.code), is_keyed)
+        bearer = verified.bearer
+        return Credential(
+            bearer.identity, Reason.POLICY_ALLOW, is_keyed, token=text, verified=verified, machine=bearer.machine
+        )
 
     def _verify_token(self, text: str, audience: str) -> VerifiedToken:
         """Verify, or remember having verified these very bytes for this audience; time and key are looked at every
@@ -129,15 +168,12 @@ class Credentials:
 
 def _unverified_tokens(request: CheckRequest, application: Application) -> tuple[list[str], bool]:
     """The tokens that the visitor brought, and whether they are exactly what stands in nginx' cache key."""
-    name, header, keyed = application.cookie_name, request.cookie_header, request.nginx_session
-    is_single = bool(keyed) and header.lower().count(name.lower()) == 1
-    if is_single and f"{name}={keyed}" in header:
-        values, is_keyed = [keyed], True
-    else:
-        # nginx sees no such cookie or another one than we do (a tab before its name, a second one, the host's where the
-        # path's counts): usable, but an answer that rests on it must never be given to somebody who has the same key.
-        values = find_cookies_ignoring_case(header, name)
-        is_keyed = is_single and values == [keyed]
+    if application.issuer and request.assertion:
+        # The edge's word. What else a visitor sends along is not asked.
+        return [request.assertion], True
+    values, is_keyed = _unverified_cookies(request, application.cookie_name)
+    if application.issuer:
+        return values, is_keyed
     if request.access_token:
         values, is_keyed = list(dict.fromkeys([*values, request.access_token])), is_keyed or not values
     if not values:
@@ -145,6 +181,17 @@ def _unverified_tokens(request: CheckRequest, application: Application) -> tuple
         bearer = _bearer_token(request.authorization)
         values, is_keyed = [bearer] if bearer else [], True
     return values, is_keyed
+
+
+def _unverified_cookies(request: CheckRequest, name: str) -> tuple[list[str], bool]:
+    header, keyed = request.cookie_header, request.nginx_session
+    is_single = bool(keyed) and header.lower().count(name.lower()) == 1
+    if is_single and f"{name}={keyed}" in header:
+        return [keyed], True
+    # nginx sees no such cookie or another one than we do (a tab before its name, a second one, the host's where the
+    # path's counts): usable, but an answer that rests on it must never be given to somebody who has the same key.
+    values = find_cookies_ignoring_case(header, name)
+    return values, is_single and values == [keyed]
 
 
 def _bearer_token(authorization: str) -> str:

@@ -13,6 +13,7 @@
     │   ├── StoreUnavailableError    the store did not answer in time
     │   ├── StoreDamagedError        the store answered with something that cannot be
     │   └── StoreUnfitError          the store answers, and must not be used as it is set up
+    ├── IssuerUnavailableError   the keys of another issuer cannot be had: an outage, never a denial
     ├── ProviderError            an identity provider ...
     │   ├── ProviderUnavailableError     ... did not answer, or not in time
     │   ├── ProviderRefusedError         ... answered, and said no (the person cancelled, for example)
@@ -136,14 +137,28 @@ class StoreUnfitError(StoreError):
     code = "store_unfit"
 
 
+class IssuerUnavailableError(AuthdError):
+    """Raised if nobody can say whether a token of another issuer is good. An outage, never a denial."""
+
+    code = "issuer_unavailable"
+
+    def __init__(self, issuer: str) -> None:
+        self.issuer = issuer
+        super().__init__(f"the keys of {issuer} are missing or older than a day, and it does not answer")
+
+
 class ProviderError(AuthdError):
-    """Base of an identity provider's errors. `provider_id` names which; `cause` is a stable word."""
+    """Base of an identity provider's errors. `provider_id` names which; `cause` is a stable word.
+
+    `sentence` is the error without the provider.
+    """
 
     code = "provider_error"
 
     def __init__(self, provider_id: str, cause: str, message: str) -> None:
         self.provider_id = provider_id
         self.cause = cause
+        self.sentence = message
         super().__init__(f"identity provider {provider_id}: {message}")
 
 

@@ -54,6 +54,7 @@ def _as_nginx_would_ask(url: OriginalUrl, method: str, facts: Facts) -> CheckReq
         nginx_session="",
         cookie_header="",
         access_token="",
+        assertion="",
         authorization="",
         is_preflight=False,
     )

@@ -110,6 +110,10 @@ class KeyChanges:
 
     async def _find(self) -> Keyring:
         team_domain, now = self._config.team_domain, self._now()
+        if not team_domain:
+            raise KeyChangeError(
+                "this configuration has no team_domain: it only verifies, and there are no keys of its own"
+            )
         found = await self._patiently(lambda: self._records.find_keyring(team_domain=team_domain, now=now))
         if found is None:
             raise KeyChangeError(f"{self._config.state} holds no keys of {team_domain}; authd serve makes them")

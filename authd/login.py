@@ -259,7 +259,8 @@ class Login:
         host."""
         facts = client.facts.about(session.identity)
         index = self._policies().index
-        admitted = [app for app in index.applications if decide(app, facts).outcome is Outcome.ALLOW]
+        ours = [app for app in index.applications if not app.issuer]
+        admitted = [app for app in ours if decide(app, facts).outcome is Outcome.ALLOW]
         return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
 
     async def _open_session(self, identity: Identity, client: Client, began_at: int) -> tuple[Session, str]:

@@ -44,6 +44,13 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._issuer_keys_age = Gauge(
+            "authd_issuer_keys_age_seconds",
+            "Age of the keys that another issuer published",
+            ("issuer",),
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self._reload = Gauge(
             "authd_config_last_reload_successful",
             "1 if the last reload took",
@@ -74,6 +81,10 @@ class Metrics:
     def set_signing_key_age(self, seconds: float) -> None:
         """Say how old the key is that signs now."""
         self._key_age.set(seconds)
+
+    def set_issuer_keys_age(self, issuer: str, seconds: float) -> None:
+        """Say how old the keys of another issuer are in this worker, infinite without any."""
+        self._issuer_keys_age.labels(issuer=issuer).set(seconds)
 
     def set_reload_successful(self, successful: bool) -> None:
         """Say whether the last reload of the configuration took in this worker."""

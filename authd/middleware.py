@@ -10,7 +10,7 @@ import falcon
 import falcon.asgi
 
 from authd.audit import log_event
-from authd.errors import LoginError, MalformedRequestError, StoreError
+from authd.errors import IssuerUnavailableError, LoginError, MalformedRequestError, StoreError
 from authd.model import Reason
 from authd.resources.answers import Answers
 
@@ -41,10 +41,12 @@ class ListenerSecret:
 class ErrorHandlers:
     """Turns what a resource raises into an answer. On the check, anything unforeseen is a 500: nginx refuses then."""
 
-    def __init__(self, answers: Answers, *, on_store_error: Callable[[StoreError, str], None]) -> None:
-        """`on_store_error` is told of each, with the path of the request."""
+    def __init__(
+        self, answers: Answers, *, on_outage: Callable[[StoreError | IssuerUnavailableError, str], None]
+    ) -> None:
+        """`on_outage` is told of each, with the path of the request."""
         self._answers = answers
-        self._on_store_error = on_store_error
+        self._on_outage = on_outage
 
     def add_to(self, app: falcon.asgi.App[Any, Any]) -> None:
         """Register all of them, the broadest first: falcon asks the one that was added last first."""
@@ -53,6 +55,7 @@ class ErrorHandlers:
         app.add_error_handler(MalformedRequestError, self.answer_malformed)
         app.add_error_handler(LoginError, self.answer_login_error)
         app.add_error_handler(StoreError, self.answer_store_error)
+        app.add_error_handler(IssuerUnavailableError, self.answer_issuer_error)
 
     async def answer_unforeseen(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: Exception, params: dict[str, Any]
@@ -89,5 +92,16 @@ class ErrorHandlers:
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, error: StoreError, params: dict[str, Any]
     ) -> None:
         """An outage, told as one, with every cookie left alone."""
-        self._on_store_error(error, req.path)
+        self._on_outage(error, req.path)
         self._answers.outage(resp, "The place where sessions are kept does not answer just now.")
+
+    async def answer_issuer_error(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        error: IssuerUnavailableError,
+        params: dict[str, Any],
+    ) -> None:
+        """The keys of the edge are missing: an outage, told as one."""
+        self._on_outage(error, req.path)
+        self._answers.outage(resp, "The place where people log in does not tell its keys just now.")

@@ -79,10 +79,24 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine, as a token of another issuer names it. It never logs in, and no rule about people is about it.
+
+    `issuer_id` is the id under `token_issuers`, or the issuer of an application that only verifies. `name` and `groups`
+    are what the application is told; `claims` are those that rules may look at.
+    """
+
+    issuer_id: str
+    name: str
+    groups: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All that a policy may look at: the connection as nginx tells it, and who asks.
 
-    `identity` is None for somebody who has not logged in.
+    `identity` is None for somebody who has not logged in; `machine` is there for a machine, which has no identity.
 
     `client_ip` was parsed before any policy is asked (an address that cannot be parsed refuses the
     request: a rule that silently does not match would let an `exclude` or a `deny` lapse), and an
@@ -93,10 +107,11 @@ class Facts:
     client_ip: IPv4Address | IPv6Address
     identity: Identity | None = None
     country: str = ""
+    machine: Machine | None = None
 
-    def about(self, identity: Identity | None) -> Facts:
-        """The same facts, about this person. On the hot path: `replace` costs four times as much."""
-        return Facts(self.client_ip, identity, self.country)
+    def about(self, identity: Identity | None, machine: Machine | None = None) -> Facts:
+        """The same facts, about this person or machine. On the hot path: `replace` costs four times as much."""
+        return Facts(self.client_ip, identity, self.country, machine)
 
 
 @dataclass(frozen=True, slots=True)

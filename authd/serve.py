@@ -234,6 +234,8 @@ def _prepare_state(config: Config, sealer: Sealer) -> None:
             for warning in await store.check():
                 log_event("store.unsafe", level="warning", message=warning)
             records = Records(store, sealer, on_broken=_ignore, clock=time.time)
+            if not config.team_domain:
+                return  # only verifies: nothing is signed here
             await records.load_keyring(team_domain=config.team_domain, now=int(time.time()))
         finally:
             await store.close()

@@ -18,6 +18,8 @@ from authd.countries import Address, Countries
 from authd.credentials import Credentials
 from authd.errors import AuthdError, StoreError
 from authd.in_force import Policies
+from authd.issuers import Issuers
+from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
 from authd.limits import LoginLimits
 from authd.login import Login
@@ -71,6 +73,7 @@ class Worker:
         self._providers = Providers(
             store=store, records=self.records, clock=clock, find_client_secret=find_client_secret
         )
+        self._issuers = Issuers(shared=self.records, may_fetch=self._may_fetch_keys, clock=clock, monotonic=monotonic)
         self._countries: Countries | None = None
         self._next_look_at_countries = monotonic() + _UPKEEP_SECONDS
         self._policies = self._derive_policies(config)
@@ -98,7 +101,9 @@ class Worker:
         application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
         self.access = Access(
             index=lambda: self._policies.index,
-            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, clock=self.clock),
+            credentials=Credentials(
+                tokens=self.tokens, sessions=self.sessions, issuers=self._issuers, clock=self.clock
+            ),
             application_tokens=application_tokens,
             clock=self.clock,
             decision_cache_seconds=config.decision_cache_seconds,
@@ -129,7 +134,7 @@ class Worker:
 
     def problems(self) -> list[str]:
         """What stands between this worker and being ready; empty if nothing does."""
-        keys = [] if self._keys.is_loaded else ["signing keys not loaded"]
+        keys = [] if self._keys.is_loaded or not self._has_keys else ["signing keys not loaded"]
         return keys + ([self._store_problem] if self._store_problem else [])
 
     def suspect_store(self) -> None:
@@ -151,7 +156,7 @@ class Worker:
     async def run(self) -> None:
         """Follow revocations, new configurations and keys until cancelled. An outage is logged when it begins and
         ends."""
-        was_up = self._keys.is_loaded and self._store_problem is None
+        was_up = not self.problems()
         while True:
             try:
                 was_up = await self._run_once(was_up)
@@ -162,6 +167,7 @@ class Worker:
     async def _run_once(self, was_up: bool) -> bool:
         self._take_new_config()
         self._follow_countries()
+        self._follow_issuers()
         self._store_problem = problem = await self._follow_store()
         is_up = problem is None
         if is_up != was_up:
@@ -176,7 +182,7 @@ class Worker:
             if not self._is_started:
                 await self.start()
             await self.sessions.poll()
-            if self._keys.is_stale:
+            if self._keys.is_stale and self._has_keys:
                 await self._keys.refresh()
             if self._monotonic() >= self._next_upkeep:
                 self._next_upkeep = self._monotonic() + _UPKEEP_SECONDS
@@ -192,16 +198,18 @@ class Worker:
         The row that it writes shows that the store takes writes: a full disk still answers every poll.
         """
         now = int(self.clock())
-        keyring = await self._keys.refresh()
-        self.metrics.set_signing_key_age(now - keyring.signing_key(now).signs_from)
+        if self._has_keys:
+            keyring = await self._keys.refresh()
+            self.metrics.set_signing_key_age(now - keyring.signing_key(now).signs_from)
         await self.store.put("upkeep", "probe", b"", expires_at=now + 2 * _UPKEEP_SECONDS)
         for _ in range(_MOST_SWEEPS):
             if not await self.store.sweep(now=now):
                 break
 
     def close(self) -> None:
-        """Let go of the providers' connections; the store is its opener's to close."""
+        """Let go of the connections to providers and issuers; the store is its opener's to close."""
         self._providers.close()
+        self._issuers.close()
 
     def _take_new_config(self) -> None:
         try:
@@ -221,7 +229,10 @@ class Worker:
     def _derive_policies(self, config: Config) -> Policies:
         countries = self._open_countries(config.geo_database)
         find_country = countries.find if countries else _unknown_country
-        return Policies(config, build_index(config, find_country), self._providers.select(config), countries)
+        index = build_index(config, find_country)
+        providers = self._providers.select(config)
+        self._issuers.select(config)
+        return Policies(config, index, providers, countries)
 
     def _open_countries(self, path: Path | None) -> Countries | None:
         """The database that counts now: the one that stands there, else the one that was good before.
@@ -247,6 +258,21 @@ class Worker:
         self._next_look_at_countries = self._monotonic() + _UPKEEP_SECONDS
         if not (self._countries and self._countries.is_of(path)):
             self._policies = self._derive_policies(self._policies.config)
+
+    def _follow_issuers(self) -> None:
+        self._issuers.tend()
+        for issuer, age_seconds in self._issuers.ages_seconds().items():
+            self.metrics.set_issuer_keys_age(issuer, age_seconds)
+
+    async def _may_fetch_keys(self, name: str) -> bool:
+        """Once in FETCH_SECONDS for each key set, over all workers. Raises StoreError: no permission, and no denial."""
+        now = int(self.clock())
+        return await self.store.count("issuer_keys_fetch", name, now=now, window_seconds=FETCH_SECONDS) == 1
+
+    @property
+    def _has_keys(self) -> bool:
+        """Whether anything here is signed: without a team host nothing is."""
+        return bool(self._policies.config.team_domain)
 
     def _login_limits(self) -> tuple[int, int, int]:
         limits = self._policies.config.login_rate_limit

@@ -1,5 +1,6 @@
 """The configuration: one YAML file, read strictly, with every mistake named at once."""
 
+from authd.config.authorities import Authorities
 from authd.config.domains import DomainPattern
 from authd.config.emails import parse_email
 from authd.config.identifiers import derive_aud, derive_policy_id
@@ -17,6 +18,7 @@ from authd.config.schema import (
 
 __all__ = [
     "ApplicationConfig",
+    "Authorities",
     "Config",
     "CorsHeaders",
     "DomainPattern",

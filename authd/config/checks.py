@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from authd.config.duplicates import check_duplicates
+from authd.config.issuers import check_issuers
 from authd.config.mistakes import PlacedMistake
 from authd.config.references import check_references
 from authd.config.schema import Config
@@ -23,6 +24,7 @@ def check_whole(config: Config, raw: dict[str, Any]) -> list[PlacedMistake]:
         yield from check_references(config, raw)
         yield from check_duplicates(config)
         yield from check_selections(config)
+        yield from check_issuers(config)
         yield from check_countries(config)
 
     return list(check())

@@ -40,6 +40,9 @@ def _check_unique(what: str, values: Iterable[tuple[Path, str]]) -> Iterator[Pla
 def _walk_auds(config: Config) -> Iterator[tuple[Path, str]]:
     ids: set[str] = set()
     for position, application in enumerate(config.applications):
+        if application.issuer:
+            # The edge's tag: it may have one application where the origin has several, with rules of their own.
+            continue
         # Two applications of one id have one derived AUD tag; the id is reported already.
         if application.aud is not None or application.id not in ids:
             key = "aud" if application.aud is not None else "id"

@@ -50,6 +50,14 @@ def render_json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
         "title": "authd configuration",
+        # Without a team host only where every application has its login somewhere else.
+        "anyOf": [
+            {"required": ["team_domain"]},
+            {
+                "required": ["applications"],
+                "properties": {"applications": {"minItems": 1, "items": {"required": ["issuer"]}}},
+            },
+        ],
     }
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import ValidationInfo
 
 from authd.config import durations
+from authd.config.authorities import Authorities, load_authorities
 from authd.config.domains import DomainPattern, parse_domain, parse_host_and_port
 from authd.config.fields import require_text
 from authd.config.hosts import parse_host
@@ -152,6 +153,25 @@ def read_issuer(value: Any) -> str:
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise SettingError("must be https", allowed=allowed)
     return text
+
+
+def read_team_issuer(value: Any) -> str:
+    """The issuer of an Access edge as its tokens name it: an origin, without the slash that people add."""
+    text = read_issuer(value)
+    parts = urlsplit(text)
+    if parts.path or parts.port == 443 or text != text.lower():
+        allowed = "https://myteam.cloudflareaccess.com or https://auth.example.com:8443"
+        raise SettingError("must be the host alone, in lower case, as the tokens name it", allowed=allowed)
+    return text
+
+
+def read_authorities(value: Any, info: ValidationInfo) -> Authorities:
+    try:
+        return load_authorities(read_file(value, info))
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise SettingError(str(error), allowed="a file of certificates in PEM") from None
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from authd.config.mistakes import Path, PlacedMistake, render_allowed
-from authd.config.rules import EmailListRule, GroupRule, IpListRule, LoginMethodRule, OidcRule, Rule
+from authd.config.rules import (
+    EmailListRule,
+    GroupRule,
+    IpListRule,
+    LoginMethodRule,
+    OidcRule,
+    Rule,
+    TokenClaimRule,
+    TokenIssuerRule,
+)
 from authd.config.schema import Config, IdentityProviderConfig, RuleSetSection
 
 RULE_LISTS = ("include", "require", "exclude")
@@ -19,6 +28,7 @@ class _Names:
     email_lists: frozenset[str]
     ip_lists: frozenset[str]
     providers: frozenset[str]
+    token_issuers: frozenset[str]
     provider_settings: Mapping[str, IdentityProviderConfig]
 
 
@@ -56,7 +66,9 @@ def _collect_names(config: Config, raw: dict[str, Any]) -> _Names:
         groups=_declared(raw, "groups", "name"),
         email_lists=_declared(raw, "lists", "name", type="email"),
         ip_lists=_declared(raw, "lists", "name", type="ip"),
-        providers=_declared(raw, "identity_providers", "id"),
+        # Who comes through another edge comes from its issuer.
+        providers=_declared(raw, "identity_providers", "id") | _declared(raw, "applications", "issuer"),
+        token_issuers=_declared(raw, "applications", "issuer"),
         provider_settings={provider.id: provider for provider in config.identity_providers},
     )
 
@@ -86,6 +98,11 @@ def _check_rules(path: Path, rules: RuleSetSection, names: _Names) -> Iterator[P
                 yield _unknown((*path, *place, "ip_list"), "list of type ip", name, names.ip_lists)
             case LoginMethodRule(name) if name not in names.providers:
                 yield _unknown((*path, *place, "login_method"), "identity provider", name, names.providers)
+            case TokenIssuerRule(name) if name not in names.token_issuers:
+                yield _unknown((*path, *place, "token_issuer"), "token issuer", name, names.token_issuers)
+            case TokenClaimRule(_, _, name) if name not in names.token_issuers:
+                path_of_id = (*path, *place, "token_claim", "token_issuer_id")
+                yield _unknown(path_of_id, "token issuer", name, names.token_issuers)
             case OidcRule():
                 yield from _check_claim((*path, *place, "oidc"), rule, names)
 

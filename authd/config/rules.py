@@ -73,6 +73,22 @@ class OidcRule:
     provider_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class TokenIssuerRule:
+    """Machines with a token of this issuer."""
+
+    issuer_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaimRule:
+    """A claim of a machine's token. Equal means the same JSON type and the same value."""
+
+    claim_name: str
+    claim_value: str | int | bool
+    issuer_id: str
+
+
 Rule = (
     EmailRule
     | EmailDomainRule
@@ -85,7 +101,12 @@ Rule = (
     | LoginMethodRule
     | AuthMethodRule
     | OidcRule
+    | TokenIssuerRule
+    | TokenClaimRule
 )
+
+MACHINE_RULES = (TokenIssuerRule, TokenClaimRule)
+"""Rules about machines, which only `bypass` and `non_identity` policies are asked about."""
 
 IDENTITY_RULES = (EmailRule, EmailDomainRule, EmailListRule, LoginMethodRule, AuthMethodRule, OidcRule)
 """Rules that only somebody who has logged in can answer (access-wire 3.3, column "identity")."""

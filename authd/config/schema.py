@@ -8,13 +8,14 @@ or an environment variable named for a secret exists.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from authd.config import settings as kind
 from authd.config.domains import parse_host_and_port
-from authd.config.mistakes import SettingError
+from authd.config.mistakes import SettingError, raise_mistakes
 from authd.config.sections import (
     CorsHeaders,
     GroupConfig,
@@ -55,7 +56,6 @@ class ApplicationConfig(Section):
             "domain",
             "enable_binding_cookie",
             "http_only_cookie_attribute",
-            "issuer",
             "logo_url",
             "mfa_config",
             "oauth_configuration",
@@ -75,6 +75,15 @@ class ApplicationConfig(Section):
     name: kind.Label = Field(default="", description="What pages show; the id if left out.")
     domains: kind.Domains = Field(description="What it covers: `host`, `host/path`, with wildcards.")
     aud: kind.Aud | None = Field(default=None, description="AUD tag of the tokens; derived from team domain and id.")
+    issuer: kind.TeamIssuer | None = Field(
+        default=None, description="Only verify: tokens come from the Access edge that has this issuer; no login here."
+    )
+    certs_url: kind.Issuer | None = Field(
+        default=None, description="Where that issuer publishes its keys; `<issuer>/cdn-cgi/access/certs` if left out."
+    )
+    ca_file: kind.AuthorityFile | None = Field(
+        default=None, description="Certificates that vouch for that issuer's host, instead of the system's."
+    )
     session_duration: kind.SessionDuration | None = Field(
         default=None,
         description="How long a token of this application lives; the organisation's if left out.",
@@ -93,17 +102,38 @@ class ApplicationConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        mistakes = list(self._find_mistakes_of_issuer())
         if self.options_preflight_bypass and self.cors_headers is not None:
             message = "must not be true together with cors_headers: either the application answers or authd"
-            raise SettingError(message, path=("options_preflight_bypass",))
+            mistakes.append(SettingError(message, path=("options_preflight_bypass",)))
+        raise_mistakes(mistakes)
         return self
+
+    def _find_mistakes_of_issuer(self) -> Iterator[SettingError]:
+        if self.issuer is None:
+            for key in ("certs_url", "ca_file"):
+                if getattr(self, key) is not None:
+                    yield SettingError("has no meaning without issuer", path=(key,))
+            return
+        if self.aud is None:
+            message = "is needed beside issuer: the tag that the edge gave to this application"
+            yield SettingError(message, path=("aud",), value="", allowed="64 hexadecimal digits in lower case")
+        for key in ("session_duration", "allowed_idps", "auto_redirect_to_identity"):
+            if getattr(self, key):
+                yield SettingError("has no meaning beside issuer: people log in at the edge", path=(key,))
+
+    @property
+    def keys_url(self) -> str:
+        """Where the issuer of an application that only verifies publishes its keys."""
+        return self.certs_url or f"{self.issuer}/cdn-cgi/access/certs"
 
 
 class Config(Section):
     """The whole file. Attributes have the names of the keys; durations are whole seconds."""
 
     team_domain: kind.TeamDomain = Field(
-        description="The team host, with a port where it is not 443; `https://<team_domain>` is the issuer."
+        default="",
+        description="The team host, with a port where it is not 443; `https://<team_domain>` is the issuer.",
     )
     listen: kind.Listen = Field(
         default="unix:/run/authd/authd.sock",
@@ -171,19 +201,23 @@ class Config(Section):
         if not self.listen.startswith("unix:") and self.listen_secret_file is None:
             message = "is needed when listen is a port: any local user could otherwise pose as nginx"
             raise SettingError(message, path=("listen_secret_file",), value="")
+        if not self.team_domain and not (self.applications and all(each.issuer for each in self.applications)):
+            raise SettingError("is missing", path=("team_domain",), value="")
         return self
 
     @property
     def team_host(self) -> str:
-        return parse_host_and_port(self.team_domain)[0]
+        """Empty without a team domain: then there is no login, and no key of ours."""
+        return parse_host_and_port(self.team_domain)[0] if self.team_domain else ""
 
     @property
     def team_port(self) -> int | None:
         """The port of the team domain, None for 443."""
-        return parse_host_and_port(self.team_domain)[1]
+        return parse_host_and_port(self.team_domain)[1] if self.team_domain else None
 
     @property
     def issuer(self) -> str:
+        """Of our own tokens."""
         return f"https://{self.team_domain}"
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from authd.config.mistakes import Path, PlacedMistake
 from authd.config.references import walk_rule_sets, walk_rules
-from authd.config.rules import IDENTITY_RULES, GeoRule, GroupRule, Rule
+from authd.config.rules import IDENTITY_RULES, MACHINE_RULES, GeoRule, GroupRule, Rule
 from authd.config.schema import Config, GroupConfig, PolicyConfig
 from authd.config.selectors import find_selector_key
 
@@ -16,8 +16,11 @@ def check_selections(config: Config) -> Iterator[PlacedMistake]:
     with_identity = _find_identity_groups(config.groups)
     for position, application in enumerate(config.applications):
         for at, policy in enumerate(application.policies):
+            path: Path = ("applications", position, "policies", at)
             if policy.decision in ("bypass", "non_identity"):
-                yield from _check_before_login(("applications", position, "policies", at), policy, with_identity)
+                yield from _check_before_login(path, policy, with_identity)
+            if policy.decision != "non_identity":
+                yield from _check_machines(path, policy)
         offered = len(application.allowed_idps) or len(config.identity_providers)
         if application.auto_redirect_to_identity and offered != 1:
             path = ("applications", position, "auto_redirect_to_identity")
@@ -34,6 +37,15 @@ def check_countries(config: Config) -> Iterator[PlacedMistake]:
             if isinstance(rule, GeoRule):
                 message = "needs to know countries: set geo_database or country_header"
                 yield PlacedMistake((*path, *place, "geo"), message, rule.country_code, "")
+
+
+def _check_machines(path: Path, policy: PolicyConfig) -> Iterator[PlacedMistake]:
+    """No machine ever logs in, so such a rule would let nobody in, and a person would be sent to the login in vain."""
+    for place, rule in walk_rules(policy):
+        if isinstance(rule, MACHINE_RULES):
+            key = find_selector_key(rule)
+            message = f"is about machines, for which {policy.decision} policies do not count"
+            yield PlacedMistake((*path, *place, key), message, key, "a policy with decision: non_identity")
 
 
 def _check_before_login(path: Path, policy: PolicyConfig, with_identity: set[str]) -> Iterator[PlacedMistake]:

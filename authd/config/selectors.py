@@ -27,6 +27,8 @@ from authd.config.rules import (
     LoginMethodRule,
     OidcRule,
     Rule,
+    TokenClaimRule,
+    TokenIssuerRule,
 )
 
 
@@ -147,6 +149,12 @@ SELECTORS: Mapping[str, Selector] = {
         OidcRule,
         {"claim_name": require_text, "claim_value": read_claim_value, "identity_provider_id": require_text},
         "A claim of one provider's people: the same value, or a list that holds it.",
+    ),
+    "token_issuer": Selector(TokenIssuerRule, {"id": require_text}, "Machines that bring a token of this issuer."),
+    "token_claim": Selector(
+        TokenClaimRule,
+        {"claim_name": require_text, "claim_value": read_claim_value, "token_issuer_id": require_text},
+        "A claim of such a machine's token: the same value, or a list that holds it.",
     ),
 }
 

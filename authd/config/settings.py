@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 
 from authd.config import durations, readers
+from authd.config.authorities import Authorities
 from authd.config.domains import DomainPattern
 from authd.config.fields import require_text
 from authd.config.rules import Rule
@@ -34,6 +35,8 @@ TeamDomain = Annotated[str, PlainValidator(readers.read_team_domain), WithJsonSc
 Listen = Annotated[str, PlainValidator(readers.read_listen), WithJsonSchema(_TEXT)]
 State = Annotated[str, PlainValidator(readers.read_state), WithJsonSchema(_TEXT)]
 Issuer = Annotated[str, PlainValidator(readers.read_issuer), WithJsonSchema(_TEXT)]
+TeamIssuer = Annotated[str, PlainValidator(readers.read_team_issuer), WithJsonSchema(_TEXT)]
+AuthorityFile = Annotated[Authorities, PlainValidator(readers.read_authorities), WithJsonSchema(_TEXT)]
 Origin = Annotated[str, PlainValidator(readers.read_origin), WithJsonSchema(_TEXT)]
 Method = Annotated[str, PlainValidator(readers.read_method), WithJsonSchema(_TEXT)]
 Header = Annotated[str, PlainValidator(readers.read_header_name), WithJsonSchema(_TEXT)]

@@ -64,6 +64,14 @@ def parse_metadata(document: bytes, *, issuer: str) -> ProviderMetadata:
     )
 
 
+def parse_jwks_uri(document: bytes, *, issuer: str) -> str:
+    """Where an issuer publishes its keys, for one that logs nobody in and names no endpoints (GitHub's and GitLab's
+    jobs, Kubernetes). Raises ValueError, a clause, unless the document is the one of `issuer`."""
+    members = parse_json_object(document)
+    _require_issuer(members.get("issuer"), issuer)
+    return _get_url(members, "jwks_uri", issuer)
+
+
 def _require_issuer(unverified: Any, issuer: str) -> None:
     if unverified == issuer:
         return

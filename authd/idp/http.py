@@ -49,14 +49,18 @@ class ProviderHttp:
     """The way to one provider. No redirects, no proxies or `.netrc` from the environment, no cookies.
 
     Certificates are checked against the system's authorities (OpenSSL's defaults), which is where
-    an operator installs the one of their own company, and not against those that `requests` carries.
+    an operator installs the one of their own company, and not against those that `requests` carries. `authorities`, in
+    PEM, take the place of the system's.
     """
 
-    def __init__(self, provider_id: str, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+    def __init__(
+        self, provider_id: str, *, deadline_seconds: float = DEADLINE_SECONDS, authorities: str | None = None
+    ) -> None:
         self._provider_id = provider_id
         self._deadline_seconds = deadline_seconds
         self._is_closed = False
         self._tls: ssl.SSLContext | None = None
+        self._make_tls = functools.partial(ssl.create_default_context, cadata=authorities)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"idp-{provider_id}")
 
     async def get(self, what: str, url: str, *, max_bytes: int, bearer: str | None = None) -> Answer:
@@ -85,7 +89,7 @@ class ProviderHttp:
             async with asyncio.timeout(self._deadline_seconds):
                 # Reading the system's authorities takes a tenth of a second: not when a worker starts, nor in its loop.
                 if self._tls is None:
-                    self._tls = await loop.run_in_executor(self._threads, ssl.create_default_context)
+                    self._tls = await loop.run_in_executor(self._threads, self._make_tls)
                 call = Call(self._provider_id, what, _Adapter(sockets, self._tls, self._deadline_seconds))
                 return await loop.run_in_executor(self._threads, work, call)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:

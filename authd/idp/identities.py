@@ -97,6 +97,12 @@ def _read_groups(settings: IdentityProviderConfig, sources: Sequence[Claims]) ->
     return tuple(dict.fromkeys(names))
 
 
+def find_group_names(value: Any) -> tuple[str, ...]:
+    """The usable names in a list of groups, each once; none of anything else."""
+    members = value if isinstance(value, list) else []
+    return tuple(dict.fromkeys(name for member in members if (name := _find_group_name(member)) is not None))
+
+
 def _claim_names(source: Claims) -> Mapping[str, Any]:
     # Aggregated and distributed claims (OpenID Connect Core 1.0, 5.6.2): we follow none of them.
     names = source.get("_claim_names")

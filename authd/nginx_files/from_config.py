@@ -23,7 +23,8 @@ def render_nginx_files(config: Config, *, cache_directory: str = DEFAULT_CACHE_D
 def derive_settings(config: Config, *, cache_directory: str = DEFAULT_CACHE_DIRECTORY) -> NginxSettings:
     """What nginx has to know of a configuration. Raises SecretError if the listener's secret cannot be read."""
     index = build_index(config)
-    bound = tuple((each.id, each.cookie_name) for each in index.applications if each.is_path_bound)
+    usual = config.cookie_name.lower()
+    bound = tuple((each.id, each.cookie_name) for each in index.applications if each.cookie_name.lower() != usual)
     return NginxSettings(
         listen=config.listen,
         listen_secret=_load_secret(config.listen_secret_file),

@@ -48,7 +48,7 @@ class NginxSettings:
     """Plain values; `quoted` proves them before a template sees them.
 
     `scopes` maps a host, or a wildcard over one label, to what its decisions hold for. `bound_cookies` maps
-    the id of an application that is bound to a path to its cookie's name. `listen_secret` is empty on a unix
+    the id of an application whose cookie has a name of its own to that name. `listen_secret` is empty on a unix
     socket.
     """
 

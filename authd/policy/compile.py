@@ -61,8 +61,12 @@ class RuleCompiler:
             case written.AuthMethodRule(auth_method):
                 return rules.AuthMethodRule(auth_method)
             case written.OidcRule(name, value, provider_id):
-                is_groups = name == self._groups_claims[provider_id]
+                is_groups = name == self._groups_claims.get(provider_id, "groups")
                 return rules.OidcRule(name, value, provider_id, is_groups)
+            case written.TokenIssuerRule(issuer_id):
+                return rules.TokenIssuerRule(issuer_id)
+            case written.TokenClaimRule(name, value, issuer_id):
+                return rules.TokenClaimRule(name, value, issuer_id)
 
     def _create_ip_list(self, name: str) -> rules.IpListRule:
         networks = self._lists[name].networks

@@ -19,9 +19,12 @@ def decide(application: Application, facts: Facts, trace: list[Step] | None = No
     """What today's policies say about somebody, with the policy and rule that said it.
 
     With a `trace`, appends a step for every policy that was looked at. LOGIN is answered only to
-    somebody who has not logged in, and only where a login could help. Nothing matched is a denial.
+    somebody who has not logged in, and only where a login could help. Nothing matched is a denial. For a machine only
+    `bypass` and `non_identity` count, which stand first: a rule about everybody who can log in is not about it.
     """
     for policy in application.policies:
+        if facts.machine is not None and policy.decision in ("allow", "deny"):
+            break
         answer = _ask(policy, facts, trace)
         outcome = _settle(policy, answer, has_identity=facts.identity is not None)
         if outcome is not None:

@@ -26,6 +26,9 @@ from authd.policy.rules import FindCountry
 # RFC 3986 pchar and the slash, less `;`, which no configured path holds.
 _PATH_SAFE = "/:@!$&'()*+,=~"
 
+# What edges call their cookie (reference/access-wire.md 1.5).
+EDGE_COOKIE = "CF_Authorization"
+
 PolicyDecision = Literal["allow", "deny", "bypass", "non_identity"]
 
 
@@ -44,7 +47,8 @@ class Application:
 
     `policies` stand in the order of evaluation: bypass and non_identity first, then allow and deny
     (access-wire 3.1), each in the order of the file. `allowed_idps` is never empty where providers
-    exist. `is_path_bound` means that no domain covers a whole host.
+    exist. `is_path_bound` means that no domain covers a whole host. With an `issuer` it only verifies
+    that edge's tokens, and the issuer is its people's provider; there is no login.
     """
 
     id: str
@@ -59,6 +63,7 @@ class Application:
     custom_deny_message: str | None
     cookie_name: str
     is_path_bound: bool
+    issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -174,28 +179,37 @@ def _build_index(config: Config, find_country: FindCountry) -> PolicyIndex:
         session_duration_seconds=config.session_duration_seconds,
         _domains=build_domain_index((domain, app) for app in applications for domain in app.domains),
         _by_id={application.id: application for application in applications},
-        _by_aud={application.aud: application for application in applications},
+        # For logins. Several applications that only verify may share the tag that their edge gave.
+        _by_aud={application.aud: application for application in applications if not application.issuer},
     )
 
 
 def _build_application(config: Config, written: ApplicationConfig, compiler: RuleCompiler) -> Application:
     aud = derive_aud(config.team_domain, written)
     is_path_bound = not any(domain.is_whole_host for domain in written.domains)
+    providers = (written.issuer,) if written.issuer else tuple(each.id for each in config.identity_providers)
     return Application(
         id=written.id,
         name=written.name or written.id,
         aud=aud,
         domains=written.domains,
         policies=_build_policies(written, compiler, written.session_duration or config.session_duration),
-        allowed_idps=written.allowed_idps or tuple(provider.id for provider in config.identity_providers),
+        allowed_idps=written.allowed_idps or providers,
         auto_redirect_to_identity=written.auto_redirect_to_identity,
         options_preflight_bypass=written.options_preflight_bypass,
         cors=written.cors_headers,
         custom_deny_message=written.custom_deny_message,
-        # Two applications on one host must not overwrite each other's cookie (design 3).
-        cookie_name=f"{config.cookie_name}_{aud[:8]}" if is_path_bound else config.cookie_name,
+        cookie_name=_derive_cookie_name(config, written, aud, is_path_bound),
         is_path_bound=is_path_bound,
+        issuer=written.issuer,
     )
+
+
+def _derive_cookie_name(config: Config, written: ApplicationConfig, aud: str, is_path_bound: bool) -> str:
+    if written.issuer:
+        return EDGE_COOKIE
+    # Two applications on one host must not overwrite each other's cookie (design 3).
+    return f"{config.cookie_name}_{aud[:8]}" if is_path_bound else config.cookie_name
 
 
 def _build_policies(written: ApplicationConfig, compiler: RuleCompiler, duration: int) -> tuple[Policy, ...]:

@@ -205,6 +205,37 @@ class OidcRule:
         return _holds(identity.claims.get(self.claim_name), self.claim_value)
 
 
+@dataclass(frozen=True, slots=True)
+class TokenIssuerRule:
+    issuer_id: str
+
+    @property
+    def text(self) -> str:
+        return f"token_issuer: {self.issuer_id}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        return facts.machine is not None and facts.machine.issuer_id == self.issuer_id
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaimRule:
+    claim_name: str
+    claim_value: str | int | bool
+    issuer_id: str
+
+    @property
+    def text(self) -> str:
+        value = self.claim_value if isinstance(self.claim_value, str) else json.dumps(self.claim_value)
+        return f"token_claim: {self.claim_name} = {value} ({self.issuer_id})"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        machine = facts.machine
+        # Another issuer's claim of the same name is worth nothing.
+        if machine is None or machine.issuer_id != self.issuer_id:
+            return False
+        return _holds(machine.claims.get(self.claim_name), self.claim_value)
+
+
 def _holds(claim: Any, wanted: str | int | bool) -> bool:
     """Equality of JSON values: `1` is not `true`, `"true"` is neither."""
     if isinstance(claim, (list, tuple)):

@@ -112,6 +112,17 @@ class Answers:
         )
         self.page(resp, falcon.HTTP_401, page)
 
+    def edge_needed(self, resp: falcon.asgi.Response, application: Application, host: str, *, as_page: bool) -> None:
+        """401 where people log in at another edge. The same whatever was wrong with its token."""
+        resp.set_header("WWW-Authenticate", 'Cloudflare-Access realm="authd"')
+        if not as_page:
+            document = {"error": "edge_token_required", "issuer": application.issuer, "reference": _reference(resp)}
+            return self.json(resp, falcon.HTTP_401, document)
+        page = self._pages.edge_needed(
+            application_name=application.name, host=host, edge=application.issuer or "", reference=_reference(resp)
+        )
+        return self.page(resp, falcon.HTTP_401, page)
+
     def denied(
         self,
         resp: falcon.asgi.Response,
@@ -120,12 +131,12 @@ class Answers:
         application: Application | None,
         host: str,
         return_path: str,
-        session: Session | None,
+        account: str | None,
         as_page: bool,
     ) -> None:
         """403: says which account, which application, and why."""
         sentence = _DENIED_SENTENCES.get(decision.reason, _ANONYMOUS_DENIED)
-        if session is None and decision.reason in (Reason.POLICY_DENY, Reason.NO_POLICY_MATCHED):
+        if account is None and decision.reason in (Reason.POLICY_DENY, Reason.NO_POLICY_MATCHED):
             sentence = _ANONYMOUS_DENIED
         if not as_page:
             return self.json(
@@ -134,11 +145,12 @@ class Answers:
         page = self._pages.denied(
             application_name=application.name if application else host,
             host=host,
-            account=session.identity.account if session else None,
+            account=account,
             sentence=sentence,
             reference=_reference(resp),
             custom_message=application.custom_deny_message if application else None,
-            switch_url=self.switch_url(host, return_path),
+            # Where only tokens are verified, the login is the edge's.
+            switch_url=None if application and application.issuer else self.switch_url(host, return_path),
             logout_action=f"{self._prefix}/logout",
         )
         return self.page(resp, falcon.HTTP_403, page)
@@ -151,7 +163,7 @@ class Answers:
             application=denied.application,
             host=denied.host,
             return_path=denied.return_path,
-            session=denied.session,
+            account=denied.session.identity.account if denied.session else None,
             as_page=True,
         )
         for cookie in denied.cookies:

@@ -81,6 +81,8 @@ class ApplicationHost:
     async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Ask first, unless one of this host's own pages sent the person here: a foreign image must log nobody out."""
         request = parse_endpoint_request(req)
+        if self._only_verifies(request.url.host):
+            return self._answers.not_found(resp)
         if request.fetch_site == "same-origin":
             return await self._log_out(req, resp, request)
         session = await self._find_session(req, request)
@@ -90,6 +92,8 @@ class ApplicationHost:
     async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """End the session everywhere, and remove every cookie of ours from this host."""
         request = parse_endpoint_request(req)
+        if self._only_verifies(request.url.host):
+            return self._answers.not_found(resp)
         if not request.is_own_form:
             return self._answers.logout_confirm(resp, None)
         return await self._log_out(req, resp, request)
@@ -111,6 +115,15 @@ class ApplicationHost:
                 return session
         return None
 
+    def _only_verifies(self, host: str) -> bool:
+        """Whether all sessions of this host are another edge's, where they end."""
+        applications = self._policies().index.applications_on(host)
+        return bool(applications) and all(application.issuer for application in applications)
+
     def _find_application(self, request: EndpointRequest, return_path: str) -> Application | None:
         target = find_original_url(f"https://{request.url.host}{return_path}")
-        return self._policies().index.find_application(request.url.host, target.raw_path) if target else None
+        if target is None:
+            return None
+        found = self._policies().index.find_application(request.url.host, target.raw_path)
+        # Nobody logs in here to an application that only verifies.
+        return None if found and found.issuer else found

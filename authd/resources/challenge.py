@@ -55,7 +55,7 @@ class Challenge:
     def _answer_denied(
         self, resp: falcon.asgi.Response, verdict: Verdict, request: CheckRequest, negotiation: Negotiation
     ) -> None:
-        decision = verdict.decision
+        decision, credential = verdict.decision, verdict.credential
         if decision.reason in _URL_REASONS:
             return self._answers.malformed(resp, decision.reason, as_page=negotiation.is_navigation)
         return self._answers.denied(
@@ -64,8 +64,8 @@ class Challenge:
             application=verdict.application,
             host=request.url.host,
             return_path=_return_path(request),
-            session=verdict.session,
-            as_page=negotiation.is_navigation,
+            account=credential.identity.account if credential.identity else None,
+            as_page=negotiation.is_navigation and credential.machine is None,
         )
 
     def _answer_login(
@@ -77,6 +77,8 @@ class Challenge:
         decision: Decision,
     ) -> None:
         host, return_path = request.url.host, _return_path(request)
+        if application.issuer:
+            return self._answers.edge_needed(resp, application, host, as_page=negotiation.is_navigation)
         is_read = request.method in ("GET", "HEAD")
         if is_read and negotiation.wants_redirect:
             if self._login.is_looping(application, request.cookie_header):

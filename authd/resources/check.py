@@ -17,7 +17,7 @@ from typing import Any
 from authd.access import Access, Verdict
 from authd.audit import DecisionLog, log_event
 from authd.credentials import CheckRequest
-from authd.errors import MalformedRequestError, StoreError
+from authd.errors import IssuerUnavailableError, MalformedRequestError, StoreError
 from authd.metrics import Metrics
 from authd.model import Decision, Outcome, Reason
 from authd.resources.identity_headers import render_identity_headers
@@ -56,13 +56,13 @@ class Check:
         decisions: DecisionLog,
         metrics: Metrics,
         *,
-        on_store_error: Callable[[StoreError, str], None],
+        on_outage: Callable[[StoreError | IssuerUnavailableError, str], None],
         listener_secret: str | None = None,
     ) -> None:
         self._access = access
         self._decisions = decisions
         self._metrics = metrics
-        self._on_store_error = on_store_error
+        self._on_outage = on_outage
         self._listener_secret = listener_secret.encode() if listener_secret else None
         self._remembered: dict[_Key, _Answered] = {}
 
@@ -71,8 +71,8 @@ class Check:
         status, headers = 500, _EMPTY
         try:
             status, headers = await self._answer(scope)
-        except StoreError as error:
-            self._on_store_error(error, CHECK_PATH)
+        except (StoreError, IssuerUnavailableError) as error:
+            self._on_outage(error, CHECK_PATH)
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a refusal
             log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=CHECK_PATH)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -136,20 +136,20 @@ class Check:
     def _log(self, answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> None:
         verdict = answered.verdict
         if verdict.decision.outcome is Outcome.ALLOW:
-            session_id = verdict.session.id if verdict.session else ""
-            self._decisions.allowed(
-                (session_id, verdict.decision.application_id or ""), lambda: _log_fields(answered, raw)
-            )
+            credential = verdict.credential
+            key = (credential.session_id or credential.name, verdict.decision.application_id or "")
+            self._decisions.allowed(key, lambda: _log_fields(answered, raw))
         elif verdict.decision.outcome is not Outcome.BYPASS:
             self._decisions.refused(lambda: _log_fields(answered, raw))
 
 
 def _render_identity(verdict: Verdict) -> Headers:
     """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
-    identity, token, issued = verdict.credential.identity, verdict.credential.token, verdict.renewal.issued
-    if identity is None or token is None or verdict.decision.outcome is not Outcome.ALLOW:
+    credential, issued = verdict.credential, verdict.renewal.issued
+    bearer, token = credential.identity or credential.machine, credential.token
+    if bearer is None or token is None or verdict.decision.outcome is not Outcome.ALLOW:
         return ()
-    headers = {**render_identity_headers(identity), "Cf-Access-Jwt-Assertion": token}
+    headers = {**render_identity_headers(bearer), "Cf-Access-Jwt-Assertion": token}
     if issued:
         headers |= {"Cf-Access-Jwt-Assertion": issued.text, "X-Authd-Set-Cookie": issued.cookie}
     return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
@@ -157,15 +157,16 @@ def _render_identity(verdict: Verdict) -> Headers:
 
 def _log_fields(answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
     """The fields of the log line. No query: it may hold secrets of the application."""
-    request, session, decision = answered.request, answered.verdict.session, answered.verdict.decision
+    request, credential, decision = answered.request, answered.verdict.credential, answered.verdict.decision
     return {
         "outcome": decision.outcome.value,
         "reason": decision.reason.value,
         "app": decision.application_id,
         "policy": decision.policy_name,
         "rule": decision.rule,
-        "email": session.identity.email if session else None,
-        "session": session.id[:6] if session else None,
+        "email": credential.identity.email if credential.identity else None,
+        "machine": credential.machine.name if credential.machine else None,
+        "session": credential.session_id[:6] or None,
         "ip": str(request.facts.client_ip) if request else None,
         "method": request.method if request else None,
         "host": request.url.host if request else None,

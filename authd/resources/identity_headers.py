@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
-from authd.model import Identity
+from authd.model import Identity, Machine
 
 # Printable ASCII but for "%", quotes, and the comma that parts one group from the next.
 _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in '%,"\\')
@@ -13,16 +13,17 @@ _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not 
 MAX_GROUPS_BYTES = 12_000
 
 
-def render_identity_headers(identity: Identity) -> dict[str, str]:
-    """The identity as headers. What is not printable ASCII is percent-encoded as UTF-8, commas within a group too.
+def render_identity_headers(bearer: Identity | Machine) -> dict[str, str]:
+    """Who it is, as headers. What is not printable ASCII is percent-encoded as UTF-8, commas within a group too.
 
     Groups that do not fit into MAX_GROUPS_BYTES are left out: an application that needs all of them asks get-identity.
     """
-    headers = {"X-Authd-User": _encode_header(identity.email or identity.subject)}
-    if identity.email:
-        headers["Cf-Access-Authenticated-User-Email"] = _encode_header(identity.email)
+    email = None if isinstance(bearer, Machine) else bearer.email
+    headers = {"X-Authd-User": _encode_header(bearer.name if isinstance(bearer, Machine) else email or bearer.subject)}
+    if email:
+        headers["Cf-Access-Authenticated-User-Email"] = _encode_header(email)
     groups, size = [], 0
-    for group in identity.groups:
+    for group in bearer.groups:
         encoded = _encode_header(group)
         size += len(encoded) + 1
         if size > MAX_GROUPS_BYTES:

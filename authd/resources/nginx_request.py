@@ -58,6 +58,7 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
         nginx_session=headers.text(b"x-authd-session"),
         cookie_header=headers.text(b"cookie"),
         access_token=headers.text(b"cf-access-token"),
+        assertion=headers.text(b"cf-access-jwt-assertion"),
         authorization=headers.text(b"authorization"),
         is_preflight=method == "OPTIONS"
         and bool(headers.text(b"origin") and headers.text(b"access-control-request-method")),

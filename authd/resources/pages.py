@@ -92,11 +92,11 @@ class Pages:
         reference: str,
         custom_message: str | None,
         logout_action: str,
-        switch_url: str,
+        switch_url: str | None,
     ) -> Page:
         """The application refuses this person, or (`account` None) anybody who asks in this way.
 
-        With an account there is a link to `switch_url`, which begins a login with another one (a link and
+        With an account and a `switch_url` there is a link to that, which begins a login with another one (a link and
         no form: Chromium holds every redirect after a form against `form-action`, and the login leads to
         the provider's origin), and a form that logs out (POST to `logout_action`).
         `custom_message` is the operator's text; its line ends are kept.
@@ -109,9 +109,13 @@ class Pages:
             sentence=sentence,
             reference=reference,
             custom_message=custom_message,
-            switch_link=verify_link(switch_url),
+            switch_link=verify_link(switch_url) if switch_url else None,
             logout_action=verify_link(logout_action),
         )
+
+    def edge_needed(self, *, application_name: str, host: str, edge: str, reference: str) -> Page:
+        """The application only takes visitors whom the edge vouches for, and nobody vouched for this one."""
+        return self._render("edge_needed", application_name=application_name, host=host, edge=edge, reference=reference)
 
     def login_needed(self, *, application_name: str, host: str, login_url: str, method: str) -> Page:
         """A request with a body (a POST, say) came without a session; its body is gone by now."""

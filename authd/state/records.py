@@ -29,6 +29,7 @@ _OPERATOR = "operator"
 _CODE = "code"
 _STATE = "state"
 _KEY_SET = "key_set"
+_ISSUER_KEYS = "issuer_keys"
 KEY_SET_SECONDS = 86400
 KEY = "key"
 _KEYRING = "keyring"
@@ -191,6 +192,17 @@ class Records:
         sealed = self._sealer.seal(_KEY_SET, issuer, document)
         expires_at = int(self._clock()) + KEY_SET_SECONDS
         await self._store.put(_KEY_SET, issuer, sealed, expires_at=expires_at)
+
+    async def find_key_set(self, name: str) -> tuple[int, bytes] | None:
+        """See `issuers.key_source.SharedKeySets`."""
+        row = await self._store.find(_ISSUER_KEYS, name, now=int(self._clock()))
+        document = self._opened(_ISSUER_KEYS, name, row)
+        return (document["fetched_at"], document["document"].encode()) if document else None
+
+    async def leave_key_set(self, name: str, fetched_at: int, document: bytes, *, expires_at: int) -> None:
+        """See `issuers.key_source.SharedKeySets`."""
+        left = {"fetched_at": fetched_at, "document": document.decode()}
+        await self._put(_ISSUER_KEYS, name, left, expires_at)
 
     async def load_keyring(self, *, team_domain: str, now: int) -> Keyring:
         """The keyring; made by whichever worker comes first. Raises StoreDamagedError if it is there and cannot be

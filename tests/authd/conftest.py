@@ -24,4 +24,5 @@ async def house() -> AsyncIterator[House]:
         house = House(Path(directory))
         await house.sessions.start()
         yield house
+        house.issuers.close()
         await house.store.close()

@@ -16,6 +16,8 @@ from authd.attempts import Attempts
 from authd.config import Config, parse_config
 from authd.credentials import CheckRequest, Credentials
 from authd.in_force import Policies, Provider
+from authd.issuers import Issuers
+from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring, generate_keyring
 from authd.limits import LoginLimits
 from authd.login import Login
@@ -119,6 +121,7 @@ def make_request(url: str = "https://grafana.example.com/", **changes: Any) -> C
         "nginx_session": "",
         "cookie_header": "",
         "access_token": "",
+        "assertion": "",
         "authorization": "",
         "is_preflight": False,
     }
@@ -151,6 +154,9 @@ class House:
         self.sealer = Sealer([SECRET])
         self.broken: list[str] = []
         self.records = Records(self.store, self.sealer, on_broken=self.broken.append, clock=self.clock)
+        self.issuers = Issuers(
+            shared=self.records, may_fetch=self._may_fetch, clock=self.clock, monotonic=self.monotonic
+        )
         self.load(self.text)
         self.sessions = self.make_sessions()
         self.tokens = Tokens(issuer=f"https://{TEAM}", keyring=lambda: self.keyring, clock=self.clock)
@@ -158,7 +164,7 @@ class House:
         application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
         self.access = Access(
             index=lambda: self.index,
-            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, clock=self.clock),
+            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, issuers=self.issuers, clock=self.clock),
             application_tokens=application_tokens,
             clock=self.clock,
             decision_cache_seconds=1,
@@ -179,6 +185,11 @@ class House:
         """Put another configuration in force."""
         self.config: Config = parse_config(text, source="test", base_dir=self.directory)
         self.index = build_index(self.config)
+        self.issuers.select(self.config)
+
+    async def _may_fetch(self, name: str) -> bool:
+        now = int(self.clock())
+        return await self.store.count("issuer_keys_fetch", name, now=now, window_seconds=FETCH_SECONDS) == 1
 
     def make_sessions(self, outage_grace_seconds: float = 300) -> Sessions:
         """The sessions as one more worker sees them."""

@@ -74,7 +74,8 @@ def test_a_mistake_reads_like_this() -> None:
     told = [str(mistake) for mistake in find_mistakes(BROKEN)]
     assert told[3] == (
         "line 10: groups[0].include[0].emial: unknown selector (got emial); allowed: email, email_domain, "
-        "email_list, everyone, ip, ip_list, geo, group, login_method, auth_method, oidc, did you mean email?"
+        "email_list, everyone, ip, ip_list, geo, group, login_method, auth_method, oidc, "
+        "token_issuer, token_claim, did you mean email?"
     )
     assert told[8] == (
         "line 22: applications[0].policies[0].include[0].group: unknown group (got enginers); "
@@ -136,11 +137,9 @@ def test_a_long_value_is_cut() -> None:
     assert len(str(mistake)) < 300
 
 
-def test_the_whole_sample_of_the_design_has_one_mistake_in_this_version() -> None:
+def test_the_whole_sample_of_the_design_is_accepted() -> None:
     verify_only = "  - id: behind-cloudflare\n    domains: [app.example.net]\n    issuer: https://t.example.com\n"
-    (mistake,) = find_mistakes(SAMPLE + verify_only)
-    assert mistake.key == "applications[1].issuer"
-    assert "this version of authd does not have" in mistake.message
+    assert parse(f"{SAMPLE}{verify_only}    aud: {'a' * 64}\n").applications[1].issuer == "https://t.example.com"
 
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "null\n"])

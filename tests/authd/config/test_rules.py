@@ -21,10 +21,14 @@ from authd.config.rules import (
     LoginMethodRule,
     OidcRule,
     Rule,
+    TokenClaimRule,
+    TokenIssuerRule,
 )
 from authd.config.selectors import NOT_BUILT_SELECTORS, SELECTORS, find_selector_key, parse_rule
 
 _OIDC = {"claim_name": "department", "claim_value": "sales", "identity_provider_id": "corp"}
+
+_CLAIM = {"claim_name": "ref", "claim_value": "refs/heads/main", "token_issuer_id": "github"}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +49,8 @@ _OIDC = {"claim_name": "department", "claim_value": "sales", "identity_provider_
         ({"login_method": {"id": "corp"}}, {"login_method": "corp"}, LoginMethodRule("corp")),
         ({"auth_method": {"auth_method": "mfa"}}, {"auth_method": "mfa"}, AuthMethodRule("mfa")),
         ({"oidc": _OIDC}, {"oidc": _OIDC}, OidcRule("department", "sales", "corp")),
+        ({"token_issuer": {"id": "github"}}, {"token_issuer": "github"}, TokenIssuerRule("github")),
+        ({"token_claim": _CLAIM}, {"token_claim": _CLAIM}, TokenClaimRule("ref", "refs/heads/main", "github")),
     ],
 )
 def test_both_forms_are_the_same_rule(long_form: Any, short_form: Any, rule: Rule) -> None:
@@ -58,6 +64,7 @@ def test_every_selector_is_tried_above_and_knows_its_own_key() -> None:
 
 def _example(key: str) -> dict[str, Any]:
     values = {"email": "a@b.c", "email_domain": "b.c", "ip": "10.0.0.1", "everyone": {}, "geo": "DE", "oidc": _OIDC}
+    values |= {"token_claim": _CLAIM}
     return {key: values.get(key, "name")}
 
 

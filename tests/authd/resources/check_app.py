@@ -59,13 +59,13 @@ class CheckApp:
         answers = Answers(pages, path_prefix="/cdn-cgi/access", origin_of=house.index.public_origin)
         self._app: falcon.asgi.App[Any, Any] = falcon.asgi.App(middleware=[RefuseByDefault()])
         self.store_errors: list[str] = []
-        ErrorHandlers(answers, on_store_error=self._note_store_error).add_to(self._app)
+        ErrorHandlers(answers, on_outage=self._note_store_error).add_to(self._app)
         log = DecisionLog(clock=house.clock, log=lambda event, **fields: self.lines.append(fields))
         self._check = Check(
             house.access,
             log,
             Metrics(),
-            on_store_error=self._note_store_error,
+            on_outage=self._note_store_error,
             listener_secret=listener_secret,
         )
         self._app.add_sink(Challenge(house.access, house.login, answers), r"/challenge\Z")

@@ -97,6 +97,10 @@ def _denied(pages: Pages, words: Words, account: str | None, message: str | None
     )
 
 
+def _edge_needed(pages: Pages, words: Words) -> Page:
+    return pages.edge_needed(application_name=words.name, host=words.host, edge=words.title, reference=words.reference)
+
+
 def _login_needed(pages: Pages, words: Words) -> Page:
     return pages.login_needed(application_name=words.name, host=words.host, login_url=LOGIN_PATH, method=words.method)
 
@@ -130,6 +134,7 @@ SAMPLES: dict[str, Callable[[Pages, Words], Page]] = {
     "denied": lambda pages, words: _denied(pages, words, words.account, None),
     "denied_with_message": lambda pages, words: _denied(pages, words, words.account, words.message),
     "denied_before_login": lambda pages, words: _denied(pages, words, None, None),
+    "edge_needed": _edge_needed,
     "login_needed": _login_needed,
     "login_failed": lambda pages, words: _login_failed(pages, words, START_URL),
     "login_failed_without_start": lambda pages, words: _login_failed(pages, words, None),
