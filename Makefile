@@ -36,5 +36,5 @@ lock: ## bring the lock files up to pyproject.toml; ARGS=--upgrade takes the new
 
 clean: ## remove all that these tasks made in this checkout
 	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache \
-		tests/idp/node_modules *.egg-info
+		tests/idp/node_modules tests/verifiers/node_modules *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,7 +33,7 @@ from authd.limits import LoginLimits
 from authd.login_steps import Choose, Client, Denied, Redirect
 from authd.model import Identity, Outcome, Session
 from authd.policy.decide import decide
-from authd.policy.index import Application
+from authd.policy.index import EDGE_COOKIE, Application
 from authd.sessions import Sessions
 from authd.state.records import HandoverCode, Records
 from authd.tokens import Tokens
@@ -253,6 +253,21 @@ class Login:
         if session is None or self._policies().index.team_session_ends_at(session) <= self._clock():
             return None
         return session if session.identity.provider_id in self._policies().providers else None
+
+    async def find_application_session(self, client: Client) -> Session | None:
+        """The session behind an application's token in the edge's cookie, as an application sends it. Raises
+        StoreError."""
+        text = find_cookie(client.cookie_header, EDGE_COOKIE) or ""
+        await self._tokens.learn_key_of(text)
+        try:
+            verified = self._tokens.verify_any_application_token(text, self._is_application)
+        except TokenError:
+            return None
+        session = await self._sessions.find(verified.session_id)
+        return session if session and session.identity.provider_id in self._policies().providers else None
+
+    def _is_application(self, audience: str) -> bool:
+        return self._policies().index.find_by_aud(audience) is not None
 
     def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
         """Name and address of every application that this person may open now, from here, and that has an exact

@@ -76,6 +76,14 @@ class Tokens:
         """Check everything but the session. Raises TokenError whose code is one of Reason's token reasons."""
         return self._verify(unverified_text, APPLICATION, audience)
 
+    def verify_any_application_token(self, unverified_text: str, knows: Callable[[str], bool]) -> VerifiedToken:
+        """As `verify_application_token`, for whichever application that `knows` the audience of."""
+        audience = parse_unverified_token(unverified_text).claims.get("aud")
+        wanted = audience[0] if isinstance(audience, list) and len(audience) == 1 else audience
+        if not isinstance(wanted, str) or not knows(wanted):
+            raise TokenError(Reason.TOKEN_AUDIENCE, "the token is for no application of ours")
+        return self.verify_application_token(unverified_text, wanted)
+
     def verify_organisation_token(self, unverified_text: str) -> VerifiedToken:
         """As `verify_application_token`, for the team host's session."""
         return self._verify(unverified_text, ORGANISATION, self._issuer)

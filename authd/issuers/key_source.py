@@ -64,15 +64,18 @@ class SharedKeySets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Published:
-    """`fetched_at` is Unix seconds and names it; its age is counted from `since`, which is monotonic."""
+    """`fetched_at` is Unix seconds; age is counted from `since`, which is monotonic."""
 
+    document: bytes
     keys: KeySet
     fetched_at: int
     since: float
 
 
 class KeySource:
-    """One issuer's keys. `tend` begins what is due; `may_fetch` says yes once in FETCH_SECONDS over all workers."""
+    """One issuer's keys. `tend` begins what is due. `may_fetch` says yes once in FETCH_SECONDS over all workers, for
+    each name that it is asked about.
+    """
 
     def __init__(
         self,
@@ -156,7 +159,7 @@ class KeySource:
     async def _may_renew(self) -> bool:
         try:
             await self._take_shared()
-            return self.age_seconds >= FRESH_SECONDS and await self._may_fetch(self.place.name)
+            return self.age_seconds >= FRESH_SECONDS and await self._may_fetch(f"renew {self.place.name}")
         except StoreError:
             # Without the store nobody counts for all of us: each for itself, and as rarely.
             is_due = self._monotonic() - self._fetched_at >= FETCH_SECONDS
@@ -177,7 +180,8 @@ class KeySource:
 
     async def _find_newer(self, token: UnverifiedToken) -> None:
         await self._take_shared()
-        if self._find(token) is None and await self._may_fetch(self.place.name):
+        # Counted apart from renewals: a rotation may follow one at once.
+        if self._find(token) is None and await self._may_fetch(f"look {self.place.name}"):
             await self._fetch()
             return
         for _ in range(_WAIT_STEPS):
@@ -196,14 +200,15 @@ class KeySource:
     async def _take_shared(self) -> None:
         """Take what another worker, or an earlier run, left, unless ours is younger. Raises StoreError."""
         found = await self._shared.find_key_set(self.place.name)
-        if found is None or (self._published and found[0] == self._published.fetched_at):
+        ours = self._published
+        if found is None or (ours and found == (ours.fetched_at, ours.document)):
             return
-        # A clock that was wrong may have written a time to come.
+        # A clock that was wrong may have written a time to come. And times are whole seconds.
         age_seconds = max(0.0, self._clock() - found[0])
-        if age_seconds > self.age_seconds:
+        if age_seconds > self.age_seconds + 1:
             return
         try:
-            self._keep(self._parse(found[1]), found[0], age_seconds)
+            self._keep(*found, age_seconds)
         except KeySetError as error:
             self._report(str(error), "key_set_invalid")
 
@@ -212,13 +217,12 @@ class KeySource:
         self._fetched_at = self._monotonic()
         try:
             document = await self._fetch_document()
-            keys = self._parse(document)
+            fetched_at = int(self._clock())
+            self._keep(fetched_at, document, 0.0)
         except ProviderError as error:
             return self._report(error.sentence, error.cause)
         except KeySetError as error:
             return self._report(str(error), "key_set_invalid")
-        fetched_at = int(self._clock())
-        self._keep(keys, fetched_at, 0.0)
         self._failure = ""
         try:
             expires_at = fetched_at + USABLE_SECONDS
@@ -238,14 +242,13 @@ class KeySource:
                 raise KeySetError(f"the discovery document {error}") from None
         return (await self._http.get("key set", url, max_bytes=MAX_KEY_SET_BYTES)).body
 
-    def _parse(self, document: bytes) -> KeySet:
-        return parse_key_set(document, algorithms=self.place.algorithms)
-
-    def _keep(self, keys: KeySet, fetched_at: int, age_seconds: float) -> None:
+    def _keep(self, fetched_at: int, document: bytes, age_seconds: float) -> None:
+        """Raises KeySetError, and keeps what it has, if the document is not fit to be trusted."""
+        keys = parse_key_set(document, algorithms=self.place.algorithms)
         if self._published is None or self._published.keys != keys:
             names = [key.key_id for key in keys.keys]
             log_event("issuer.keys_changed", issuer=self.place.issuer, kids=names, skipped=list(keys.skipped) or None)
-        self._published = _Published(keys, fetched_at, self._monotonic() - age_seconds)
+        self._published = _Published(document, keys, fetched_at, self._monotonic() - age_seconds)
 
     def _report(self, sentence: str, cause: str) -> None:
         """Once for each cause, until a fetch succeeds: an outage of hours is one line."""

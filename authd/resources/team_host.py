@@ -136,8 +136,12 @@ class TeamHost:
         )
 
     async def on_get_get_identity(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Who the bearer of the team's session is, as JSON; 401 without one."""
-        session = await self._login.find_team_session(self._parse(req).client)
+        """Who the bearer of the team's session is, or of an application's token, as JSON; 401 without one.
+
+        An application asks with the token that it was shown, as Cloudflare's libraries do.
+        """
+        client = self._parse(req).client
+        session = await self._login.find_team_session(client) or await self._login.find_application_session(client)
         if session is None:
             return self._answers.no_session(resp)
         return self._answers.json(resp, falcon.HTTP_200, render_identity(session))

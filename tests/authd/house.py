@@ -183,9 +183,14 @@ class House:
 
     def load(self, text: str) -> None:
         """Put another configuration in force."""
+        self.text = text
         self.config: Config = parse_config(text, source="test", base_dir=self.directory)
         self.index = build_index(self.config)
         self.issuers.select(self.config)
+
+    def make_another_worker(self) -> House:
+        """With the same store, configuration and clocks, and nothing remembered."""
+        return House(self.directory, self.text, self.providers, self.clock, self.monotonic, self.keyring)
 
     async def _may_fetch(self, name: str) -> bool:
         now = int(self.clock())

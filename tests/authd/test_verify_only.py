@@ -288,3 +288,21 @@ async def test_keys_that_cannot_be_had_are_an_outage_and_no_denial(house: House,
 
 def test_the_launcher_and_the_login_know_nothing_of_it(origin: House) -> None:
     assert origin.index.find_by_aud(AUD) is None
+
+
+async def test_an_edge_that_is_down_for_an_hour_logs_nobody_out(origin: House, publisher: FakeProvider) -> None:
+    """Until their tokens end, and over a restart of the origin."""
+    text, brief = sign(exp=NOW + 7200), sign(exp=NOW + 1800)
+    assert told(await ask(origin, text)) == told(await ask(origin, brief)) == LET_IN
+    publisher.misbehave = {"jwks-500"}
+    for minutes in range(10, 61, 10):
+        origin.clock.now = origin.monotonic.now = NOW + minutes * 60
+        origin.issuers.tend()
+        assert told(await ask(origin, text)) == LET_IN
+        expected = LET_IN if minutes < 30 else (Outcome.LOGIN, Reason.TOKEN_EXPIRED)
+        assert told(await ask(origin, brief)) == expected
+    origin.issuers.close()
+    restarted = origin.make_another_worker()
+    restarted.issuers.tend()
+    assert told(await ask(restarted, text)) == LET_IN
+    restarted.issuers.close()

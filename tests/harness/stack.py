@@ -198,8 +198,11 @@ def start_stack(
     locations: dict[str, str] | None = None,
     provider_settings: dict[str, Any] | None = None,
     program: Sequence[str] = ("authd.cli", "serve"),
+    team: str = TEAM,
 ) -> Iterator[Stack]:
     """Run everything. `locations` maps a host to nginx locations of its own instead of one `location /`.
+
+    `team` is the team host. Programs that look names up reach it as `localhost` alone.
 
     `program` is the module that is run as authd, with its first arguments.
     """
@@ -207,7 +210,7 @@ def start_stack(
     client = {
         "client_id": "authd",
         "client_secret": "client-secret-of-the-tests",
-        "redirect_uris": [f"https://{TEAM}:{port}/cdn-cgi/access/callback"],
+        "redirect_uris": [f"https://{team}:{port}/cdn-cgi/access/callback"],
     }
     (directory / "idp").mkdir()
     with contextlib.ExitStack() as cleanup:
@@ -216,11 +219,13 @@ def start_stack(
         (directory / "authd.db").symlink_to(memory / "authd.db")
         provider = cleanup.enter_context(start_identity_provider(directory / "idp", people=people, clients=[client]))
         application = cleanup.enter_context(EchoApplication())
-        config = _write_config(directory, port, provider.issuer, applications, settings or {}, provider_settings or {})
+        config = _write_config(
+            directory, f"{team}:{port}", provider.issuer, applications, settings or {}, provider_settings or {}
+        )
         hosts = _hosts(applications)
         _render_nginx(directory)
-        ensure_certificates(directory, [TEAM, *(host.removeprefix("*.") for host in hosts)])
-        text = _render_http(directory, port, application.port, applications, locations or {})
+        ensure_certificates(directory, [team, *(host.removeprefix("*.") for host in hosts)])
+        text = _render_http(directory, port, application.port, applications, locations or {}, team)
         started: list[Stack] = []
         # After nginx: while that keeps connections open, authd waits for them to come to an end.
         cleanup.callback(lambda: [stack.stop_authd() for stack in started])
@@ -233,7 +238,7 @@ def start_stack(
 
 def _write_config(
     directory: Path,
-    port: int,
+    team_domain: str,
     issuer: str,
     applications: Sequence[dict[str, Any]],
     settings: dict[str, Any],
@@ -244,7 +249,7 @@ def _write_config(
     provider = {"id": "corp", "type": "oidc", "name": "Company login", "issuer": issuer, "client_id": "authd"}
     provider |= {"client_secret_file": "corp.secret", "scopes": ["openid", "email", "profile", "groups"]}
     config = {
-        "team_domain": f"{TEAM}:{port}",
+        "team_domain": team_domain,
         "listen": f"unix:{directory}/authd.sock",
         "state": f"sqlite:{directory}/authd.db",
         "secret_file": "secret",
@@ -278,13 +283,14 @@ def _render_http(
     application_port: int,
     applications: Sequence[dict[str, Any]],
     locations: dict[str, str],
+    team: str,
 ) -> str:
     by_host = {
         host: next(each["id"] for each in applications if host in {d.partition("/")[0] for d in each["domains"]})
         for host in _hosts(applications)
     }
     upstream = f"http://127.0.0.1:{application_port}"
-    servers = [_render_server(port, TEAM, "include authd/authd-team.conf;", directory)]
+    servers = [_render_server(port, team, "include authd/authd-team.conf;", directory)]
     for host, application_id in by_host.items():
         body = (
             locations.get(host)
