@@ -49,12 +49,14 @@ class CheckRequest:
 class Credential:
     """Who asks: somebody (`identity`), a `machine`, or nobody, and `reason` says why.
 
-    `token` is what the application is shown. `is_keyed` if nothing but what is in nginx' cache key was used.
+    `token` is what the application is shown. `is_keyed` if nothing but what is in nginx' cache key was used;
+    `is_cookie` if a browser brought it, which can be given another one.
     """
 
     identity: Identity | None
     reason: Reason
     is_keyed: bool
+    is_cookie: bool = False
     session: Session | None = None
     token: str | None = None
     verified: VerifiedToken | VerifiedForeignToken | None = None
@@ -100,9 +102,9 @@ class Credentials:
         if not values:
             return NOBODY
         if len(values) == 1:
-            return await self._verify(values[0], application, is_keyed)
+            return await self._verify(values[0], application, is_keyed, request.cookie_header)
         # Several: each is tried, and two living sessions of different people are nobody's.
-        found = [await self._verify(value, application, is_keyed=False) for value in values]
+        found = [await self._verify(value, application, False, request.cookie_header) for value in values]
         living = [credential for credential in found if credential.is_somebody]
         if len({credential.name for credential in living}) > 1:
             return Credential(None, Reason.CONFLICTING_SESSIONS, is_keyed=False)
@@ -117,11 +119,12 @@ class Credentials:
             session is not None
             and verified is not None
             and self._sessions.is_alive(session)
+            and not self._sessions.has_left(session, verified.audience, verified.issued_at)
             and verified.expires_at > self._clock()
             and self._tokens.still_verifies(verified)
         )
 
-    async def _verify(self, text: str, application: Application, is_keyed: bool) -> Credential:
+    async def _verify(self, text: str, application: Application, is_keyed: bool, cookie_header: str) -> Credential:
         if application.issuer:
             return await self._verify_foreign(text, application.issuer, application.aud, is_keyed)
         if (application.aud, text) not in self._verified:
@@ -132,10 +135,11 @@ class Credentials:
             return Credential(None, Reason(error.code), is_keyed)
         session = await self._sessions.find(verified.session_id)
         if session is None or session.identity.subject != verified.subject:
-            ended = self._sessions.has_ended(verified.session_id)
-            reason = Reason.SESSION_ENDED if ended else Reason.SESSION_UNKNOWN
-            return Credential(None, reason, is_keyed)
-        return Credential(session.identity, Reason.POLICY_ALLOW, is_keyed, session, text, verified)
+            return Credential(None, self._sessions.why_gone(verified.session_id), is_keyed)
+        if self._sessions.has_left(session, application.aud, verified.issued_at):
+            return Credential(None, Reason.SESSION_ENDED, is_keyed)
+        is_cookie = text in cookie_header
+        return Credential(session.identity, Reason.POLICY_ALLOW, is_keyed, is_cookie, session, text, verified)
 
     async def _verify_foreign(self, text: str, issuer: str, audience: str, is_keyed: bool) -> Credential:
         try:

@@ -36,6 +36,7 @@ class VerifiedToken:
     audience: str
     key_id: str
     expires_at: int
+    issued_at: int
 
 
 class Tokens:
@@ -59,7 +60,7 @@ class Tokens:
         self, session: Session, *, audience: str, expires_at: int, policy_id: str | None
     ) -> str:
         """A token for one application; it never outlives its session. `expires_at` in Unix seconds."""
-        claims = self._claims(session, APPLICATION, audience, min(expires_at, session.expires_at))
+        claims = self._claims(session, APPLICATION, audience, min(expires_at, session.ends_at))
         if policy_id:
             claims["policy_id"] = policy_id
         custom = _trimmed(session.identity.claims)
@@ -139,6 +140,7 @@ class Tokens:
             audience=audience,
             key_id=key.key_id,
             expires_at=claims["exp"],
+            issued_at=claims["iat"],
         )
 
     def _check_claims(self, claims: Mapping[str, Any], type_: str, audience: str) -> None:
@@ -152,6 +154,8 @@ class Tokens:
             raise TokenError(Reason.TOKEN_AUDIENCE, "the token is for another application")
         if not isinstance(claims.get("identity_nonce"), str) or not isinstance(claims.get("sub"), str):
             raise TokenError(Reason.TOKEN_MALFORMED, "the token names no session")
+        if not isinstance(claims.get("iat"), int):
+            raise TokenError(Reason.TOKEN_MALFORMED, "the token does not say when it was issued")
         if not isinstance(claims.get("exp"), int) or claims["exp"] <= now:
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
         if max(claims.get("nbf", 0), claims.get("iat", 0)) > now + CLOCK_LEEWAY_SECONDS:
