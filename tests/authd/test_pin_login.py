@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -137,6 +138,41 @@ async def test_a_code_asked_for_one_address_is_no_code_of_another(pin_house: Pin
         await visitor.ask(address)
 
     assert isinstance(await other.type_code(mail_server.mails[-1].code), AskCode)
+
+
+async def test_the_same_is_asked_of_the_store_whoever_asks_until_nobody_waits_any_more(
+    pin_house: PinHouse, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No time is measured here: what an answer waits for is the same, call by call."""
+    calls: list[tuple[str, str]] = []
+    store = pin_house.house.store
+
+    def record(name: str) -> None:
+        method = getattr(store, name)
+
+        async def recorded(kind: str, *arguments: Any, **options: Any) -> Any:
+            calls.append((name, kind))
+            return await method(kind, *arguments, **options)
+
+        monkeypatch.setattr(store, name, recorded)
+
+    for name in ("count", "find", "put", "put_if_absent", "take"):
+        record(name)
+    seen = []
+    for address in (ALICE, "mallory@elsewhere.example"):
+        visitor = Visitor(pin_house)
+        await visitor.begin()
+        calls.clear()
+        await visitor.ask(address, settle=False)
+        asked = list(calls)
+        await pin_house.mails.settle()
+        calls.clear()
+        await visitor.type_code("000000")
+        seen.append((asked, list(calls)))
+
+    assert len(mail_server.mails) == 1
+    assert seen[0] == seen[1]
+    assert [len(part) for part in seen[0]] == [2, 3]
 
 
 @pytest.mark.parametrize(
