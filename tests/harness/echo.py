@@ -1,7 +1,8 @@
 """An application that tells what reached it. Its counter is how tests prove that nothing did.
 
-`/status/404` answers with that status and `WWW-Authenticate: Application`; `/moved?ADDRESS` redirects there; a
-request with `Upgrade` gets a 101 and then its own bytes back; everything else gets 200 and a JSON object of method, target, headers, body.
+`/status/404` answers with that status and `WWW-Authenticate: Application`; `/moved?ADDRESS` redirects there; a request
+with `Upgrade` gets a 101 and then its own bytes back; everything else gets 200 and a JSON object of method, target,
+headers, body.
 """
 
 from __future__ import annotations
