@@ -12,7 +12,7 @@ Nothing here can end in "let in" but by a policy that says so: an error surfaces
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
 from authd.model import Decision, Facts, Outcome, Reason, Session
@@ -70,10 +70,11 @@ class Access:
                 return Verdict(anonymous, application, is_cacheable=index.decision_scope(request.url.host) == "host")
         credential = await self._credentials.find(request, application)
         if not credential.is_somebody:
-            return Verdict(_refuse(application, request.facts, credential.reason), application)
+            return Verdict(_refuse(application, request.facts, credential), application, credential)
         identity = credential.identity
         if identity and identity.provider_id not in application.allowed_idps:
-            return Verdict(_refuse(application, request.facts, Reason.PROVIDER_NOT_ALLOWED), application)
+            unwelcome = replace(credential, reason=Reason.PROVIDER_NOT_ALLOWED)
+            return Verdict(_refuse(application, request.facts, unwelcome), application)
         decision = decide(application, request.facts.about(identity, credential.machine))
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
         return Verdict(decision, application, credential, index, is_cacheable)
@@ -88,8 +89,8 @@ class Access:
         if not verdict.is_cacheable or not self._decision_cache_seconds:
             return 0
         until = int(self._clock()) + self._decision_cache_seconds - 1
-        verified = verdict.credential.verified
-        return min(until, verified.expires_at - 1) if verified else until
+        expires_at = verdict.credential.expires_at
+        return until if expires_at is None else min(until, expires_at - 1)
 
     async def find_session(self, request: CheckRequest, application: Application) -> Session | None:
         """Who asks, without deciding anything: for get-identity and logout. Raises StoreError."""
@@ -149,10 +150,14 @@ def _may_open_without_login(application: Application) -> bool:
     return bool(application.policies) and application.policies[0].decision in ("bypass", "non_identity")
 
 
-def _refuse(application: Application, facts: Facts, reason: Reason) -> Decision:
-    """What becomes of a visitor without a usable session: a login, where one could help, says what was wrong."""
+def _refuse(application: Application, facts: Facts, credential: Credential) -> Decision:
+    """What becomes of a visitor without a usable credential: a login, where one could help, says what was wrong."""
+    reason = credential.reason
     if reason is Reason.CONFLICTING_SESSIONS:
         return Decision(Outcome.DENY, reason, application.id)
+    if credential.is_bearer:
+        # 401 whatever the policies: a machine has to know that its token is bad, and not that it is not welcome.
+        return Decision(Outcome.LOGIN, reason, application.id)
     anonymous = decide(application, facts)
     if anonymous.outcome is not Outcome.LOGIN:
         return anonymous

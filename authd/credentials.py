@@ -16,10 +16,13 @@ from authd.issuers import Issuers, VerifiedForeignToken
 from authd.model import Facts, Identity, Machine, Reason, Session
 from authd.policy.index import Application
 from authd.sessions import Sessions
-from authd.tokens import Tokens, VerifiedToken
+from authd.tokens import IssuedToken, Tokens, VerifiedToken
 from authd.urls import OriginalUrl
 
 MAX_REMEMBERED_TOKENS = 20_000
+MAX_ISSUED_TOKENS = 10_000
+# An application takes its time, and its clock may differ.
+_RENEWED_BEFORE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class CheckRequest:
 class Credential:
     """Who asks: somebody (`identity`), a `machine`, or nobody, and `reason` says why.
 
-    `token` is what the application is shown. `is_keyed` if nothing but what is in nginx' cache key was used.
+    `token` is what the application is shown, `issued` if it was made for this. `is_keyed` if nothing but what is in
+    nginx' cache key was used; `is_bearer` if it is a machine's, good or not: no login would help.
     """
 
     identity: Identity | None
@@ -59,6 +63,8 @@ class Credential:
     token: str | None = None
     verified: VerifiedToken | VerifiedForeignToken | None = None
     machine: Machine | None = None
+    issued: IssuedToken | None = None
+    is_bearer: bool = False
 
     @property
     def is_somebody(self) -> bool:
@@ -71,6 +77,12 @@ class Credential:
         if self.machine:
             return f"machine {self.machine.name}"
         return self.identity.subject if self.identity else ""
+
+    @property
+    def expires_at(self) -> int | None:
+        """When what was verified or issued ends, in Unix seconds."""
+        times = [token.expires_at for token in (self.verified, self.issued) if token]
+        return min(times, default=None)
 
     @property
     def session_id(self) -> str:
@@ -92,13 +104,14 @@ class Credentials:
         self._sessions = sessions
         self._clock = clock
         self._verified: dict[tuple[str, str], VerifiedToken] = {}
+        self._issued: dict[tuple[str, str, int], IssuedToken] = {}
 
     async def find(self, request: CheckRequest, application: Application) -> Credential:
         """Who asks. Raises StoreError if the session cannot be looked up, IssuerUnavailableError if the edge's keys
         cannot."""
         values, is_keyed = _unverified_tokens(request, application)
         if not values:
-            return NOBODY
+            return await self._find_bearer(request, application)
         if len(values) == 1:
             return await self._verify(values[0], application, is_keyed)
         # Several: each is tried, and two living sessions of different people are nobody's.
@@ -110,9 +123,9 @@ class Credentials:
 
     def still_holds(self, credential: Credential) -> bool:
         """Whether this very credential would be found again. Asks nobody."""
-        session, verified = credential.session, credential.verified
+        session, verified, issued = credential.session, credential.verified, credential.issued
         if isinstance(verified, VerifiedForeignToken):
-            return self._issuers.still_holds(verified)
+            return self._issuers.still_holds(verified) and (issued is None or self._is_fresh(issued))
         return (
             session is not None
             and verified is not None
@@ -120,6 +133,52 @@ class Credentials:
             and verified.expires_at > self._clock()
             and self._tokens.still_verifies(verified)
         )
+
+    async def _find_bearer(self, request: CheckRequest, application: Application) -> Credential:
+        """What stands in `Authorization`. Next to another credential it is the application's own business, and so it is
+        where only an edge's tokens count."""
+        text = _bearer_token(request.authorization)
+        if not text or application.issuer:
+            return NOBODY
+        issuer = self._issuers.find_token_issuer(text)
+        if issuer is None:
+            return await self._verify(text, application, is_keyed=True)
+        try:
+            verified = await self._issuers.verify_bearer_token(text, issuer)
+        except TokenError as error:
+            return Credential(None, Reason(error.code), is_keyed=True, is_bearer=True)
+        machine = verified.bearer.machine
+        assert machine is not None  # noqa: S101 - the reader of bearer tokens makes nothing else
+        issued = self._issue(machine, application, verified.expires_at)
+        return Credential(
+            None,
+            Reason.POLICY_ALLOW,
+            is_keyed=True,
+            token=issued.text,
+            verified=verified,
+            machine=machine,
+            issued=issued,
+            is_bearer=True,
+        )
+
+    def _issue(self, machine: Machine, application: Application, until: int) -> IssuedToken:
+        """What the application is shown: signed once for as long as it lives, which is no longer than the machine's own
+        token (`until`)."""
+        name = (application.aud, machine.name, until)
+        issued = self._issued.get(name)
+        now = int(self._clock())
+        duration = application.session_duration_seconds
+        needed_until = min(until, now + min(_RENEWED_BEFORE_SECONDS, duration // 2))
+        if issued is None or issued.expires_at < needed_until or not self._is_fresh(issued):
+            expires_at = min(until, now + duration)
+            issued = self._tokens.issue_machine_token(machine.name, audience=application.aud, expires_at=expires_at)
+            if len(self._issued) >= MAX_ISSUED_TOKENS:
+                self._issued.pop(next(iter(self._issued)))
+            self._issued[name] = issued
+        return issued
+
+    def _is_fresh(self, issued: IssuedToken) -> bool:
+        return issued.expires_at > self._clock() and self._tokens.still_verifies(issued)
 
     async def _verify(self, text: str, application: Application, is_keyed: bool) -> Credential:
         if application.issuer:
@@ -172,10 +231,6 @@ def _unverified_tokens(request: CheckRequest, application: Application) -> tuple
         return values, is_keyed
     if request.access_token:
         values, is_keyed = list(dict.fromkeys([*values, request.access_token])), is_keyed or not values
-    if not values:
-        # A bearer next to another credential is the application's own business.
-        bearer = _bearer_token(request.authorization)
-        values, is_keyed = [bearer] if bearer else [], True
     return values, is_keyed
 
 

@@ -14,6 +14,7 @@ from authd.config.schema import (
     ListConfig,
     LoginRateLimit,
     PolicyConfig,
+    TokenIssuerConfig,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ListConfig",
     "LoginRateLimit",
     "PolicyConfig",
+    "TokenIssuerConfig",
     "derive_aud",
     "derive_policy_id",
     "load_config",
