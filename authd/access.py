@@ -4,7 +4,8 @@
     2. Does anything pass without login?   preflight, bypass
     3. Who asks?                       the token, its signature, its session (credentials.py)
     4. What do today's policies say?   on the session's identity, not on what stood at login
-    5. May nginx remember the answer?  only if it rests on nothing outside the cache key
+    5. Is it time for the next token?  the browser is brought one before this one ends (application_tokens.py)
+    6. May nginx remember the answer?  only if it rests on nothing outside the cache key
 
 Nothing here can end in "let in" but by a policy that says so: an error surfaces, and nginx treats it as a refusal.
 """
@@ -13,23 +14,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import inf
 
+from authd.application_tokens import NO_RENEWAL, ApplicationTokens, Renewal
 from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
+from authd.machine_tokens import MachineTokens
 from authd.model import Decision, Facts, Outcome, Reason, Session
 from authd.policy.decide import decide
 from authd.policy.index import Application, PolicyIndex
+from authd.tokens import MachineToken, VerifiedToken
 from authd.urls import decode_path, is_ambiguous_path, readings_of
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision and what it rests on. `is_cacheable` if on nothing but what stands in nginx' cache key."""
+    """The decision and what it rests on. `is_cacheable` if on nothing but what stands in nginx' cache key.
+
+    `expires_at` is when the credential ends by today's policies, in Unix seconds, or what the application is `shown`.
+    """
 
     decision: Decision
     application: Application | None = None
     credential: Credential = NOBODY
     index: PolicyIndex | None = None
     is_cacheable: bool = False
+    expires_at: float = inf
+    renewal: Renewal = NO_RENEWAL
+    shown: MachineToken | None = None
 
     @property
     def session(self) -> Session | None:
@@ -45,11 +56,15 @@ class Access:
         *,
         index: Callable[[], PolicyIndex],
         credentials: Credentials,
+        application_tokens: ApplicationTokens,
+        machine_tokens: MachineTokens,
         clock: Callable[[], float],
         decision_cache_seconds: int,
     ) -> None:
         self._index = index
         self._credentials = credentials
+        self._application_tokens = application_tokens
+        self._machine_tokens = machine_tokens
         self._clock = clock
         self._decision_cache_seconds = decision_cache_seconds
 
@@ -77,11 +92,51 @@ class Access:
             return Verdict(_refuse(application, request.facts, unwelcome), application)
         decision = decide(application, request.facts.about(identity, credential.machine))
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
-        return Verdict(decision, application, credential, index, is_cacheable)
+        verdict = Verdict(decision, application, credential, index, is_cacheable)
+        return self._judge_age(verdict, request) if decision.outcome is Outcome.ALLOW else verdict
+
+    def _judge_age(self, verdict: Verdict, request: CheckRequest) -> Verdict:
+        """Somebody may pass: is their token young enough for the policy that says so, and is it time for the next?"""
+        credential, application, index = verdict.credential, verdict.application, verdict.index
+        verified, session = credential.verified, credential.session
+        if verified is None or application is None or index is None:
+            return verdict
+        if session is None or not isinstance(verified, VerifiedToken):
+            return self._show(replace(verdict, expires_at=verified.expires_at), application)
+        expires_at = min(verified.expires_at, verified.issued_at + verdict.decision.session_seconds)
+        if expires_at <= self._clock():
+            too_old = replace(credential, reason=Reason.TOKEN_EXPIRED)
+            return Verdict(_refuse(application, request.facts, too_old), application)
+        if not credential.is_cookie:
+            return replace(verdict, expires_at=expires_at)
+        renewal = self._application_tokens.renew(
+            verified, session, application, verdict.decision, team_session_ends_at=index.team_session_ends_at(session)
+        )
+        is_cacheable = verdict.is_cacheable and renewal.issued is None
+        return replace(verdict, expires_at=expires_at, renewal=renewal, is_cacheable=is_cacheable)
+
+    def _show(self, verdict: Verdict, application: Application) -> Verdict:
+        """Of a machine with a token of its own the application is shown one of ours; an edge's passes as it came."""
+        credential = verdict.credential
+        if credential.machine is None or not credential.is_bearer:
+            return verdict
+        shown = self._machine_tokens.issue(
+            credential.machine.name,
+            audience=application.aud,
+            until=int(verdict.expires_at),
+            duration_seconds=verdict.decision.session_seconds,
+        )
+        credential = replace(credential, token=shown.text)
+        return replace(verdict, credential=credential, shown=shown, expires_at=shown.expires_at)
 
     def still_holds(self, verdict: Verdict) -> bool:
         """Whether the very same request would be let in again, by the same policies and credential. Asks nobody."""
-        return verdict.index is self._index() and self._credentials.still_holds(verdict.credential)
+        return (
+            verdict.index is self._index()
+            and min(verdict.expires_at, verdict.renewal.look_again_at) > self._clock()
+            and self._credentials.still_holds(verdict.credential)
+            and (verdict.shown is None or self._machine_tokens.is_fresh(verdict.shown))
+        )
 
     def cacheable_until(self, verdict: Verdict) -> int:
         """Until when nginx may give this answer again, 0 for never: an absolute Unix time, since plain seconds live up
@@ -89,8 +144,7 @@ class Access:
         if not verdict.is_cacheable or not self._decision_cache_seconds:
             return 0
         until = int(self._clock()) + self._decision_cache_seconds - 1
-        expires_at = verdict.credential.expires_at
-        return until if expires_at is None else min(until, expires_at - 1)
+        return int(min(until, verdict.expires_at - 1, verdict.renewal.look_again_at))
 
     async def find_session(self, request: CheckRequest, application: Application) -> Session | None:
         """Who asks, without deciding anything: for get-identity and logout. Raises StoreError."""

@@ -13,6 +13,7 @@ import click
 from authd import __version__
 from authd.cli_keys import keys
 from authd.cli_options import config_option, json_option
+from authd.cli_sessions import sessions
 from authd.cli_state import state
 from authd.config import Config, load_config, render_json_schema
 from authd.errors import AuthdError
@@ -200,6 +201,7 @@ def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_js
 
 
 main.add_command(keys)
+main.add_command(sessions)
 main.add_command(state)
 
 

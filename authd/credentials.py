@@ -16,13 +16,10 @@ from authd.issuers import Issuers, VerifiedForeignToken
 from authd.model import Facts, Identity, Machine, Reason, Session
 from authd.policy.index import Application
 from authd.sessions import Sessions
-from authd.tokens import IssuedToken, Tokens, VerifiedToken
+from authd.tokens import Tokens, VerifiedToken
 from authd.urls import OriginalUrl
 
 MAX_REMEMBERED_TOKENS = 20_000
-MAX_ISSUED_TOKENS = 10_000
-# An application takes its time, and its clock may differ.
-_RENEWED_BEFORE_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +49,19 @@ class CheckRequest:
 class Credential:
     """Who asks: somebody (`identity`), a `machine`, or nobody, and `reason` says why.
 
-    `token` is what the application is shown, `issued` if it was made for this. `is_keyed` if nothing but what is in
-    nginx' cache key was used; `is_bearer` if it is a machine's, good or not: no login would help.
+    `token` is what the application is shown. `is_keyed` if nothing but what is in nginx' cache key was used;
+    `is_cookie` if a browser brought it, which can be given another one; `is_bearer` if it is a machine's, good or not:
+    no login would help.
     """
 
     identity: Identity | None
     reason: Reason
     is_keyed: bool
+    is_cookie: bool = False
     session: Session | None = None
     token: str | None = None
     verified: VerifiedToken | VerifiedForeignToken | None = None
     machine: Machine | None = None
-    issued: IssuedToken | None = None
     is_bearer: bool = False
 
     @property
@@ -77,12 +75,6 @@ class Credential:
         if self.machine:
             return f"machine {self.machine.name}"
         return self.identity.subject if self.identity else ""
-
-    @property
-    def expires_at(self) -> int | None:
-        """When what was verified or issued ends, in Unix seconds."""
-        times = [token.expires_at for token in (self.verified, self.issued) if token]
-        return min(times, default=None)
 
     @property
     def session_id(self) -> str:
@@ -104,7 +96,6 @@ class Credentials:
         self._sessions = sessions
         self._clock = clock
         self._verified: dict[tuple[str, str], VerifiedToken] = {}
-        self._issued: dict[tuple[str, str, int], IssuedToken] = {}
 
     async def find(self, request: CheckRequest, application: Application) -> Credential:
         """Who asks. Raises StoreError if the session cannot be looked up, IssuerUnavailableError if the edge's keys
@@ -113,9 +104,9 @@ class Credentials:
         if not values:
             return await self._find_bearer(request, application)
         if len(values) == 1:
-            return await self._verify(values[0], application, is_keyed)
+            return await self._verify(values[0], application, is_keyed, request.cookie_header)
         # Several: each is tried, and two living sessions of different people are nobody's.
-        found = [await self._verify(value, application, is_keyed=False) for value in values]
+        found = [await self._verify(value, application, False, request.cookie_header) for value in values]
         living = [credential for credential in found if credential.is_somebody]
         if len({credential.name for credential in living}) > 1:
             return Credential(None, Reason.CONFLICTING_SESSIONS, is_keyed=False)
@@ -123,13 +114,14 @@ class Credentials:
 
     def still_holds(self, credential: Credential) -> bool:
         """Whether this very credential would be found again. Asks nobody."""
-        session, verified, issued = credential.session, credential.verified, credential.issued
+        session, verified = credential.session, credential.verified
         if isinstance(verified, VerifiedForeignToken):
-            return self._issuers.still_holds(verified) and (issued is None or self._is_fresh(issued))
+            return self._issuers.still_holds(verified)
         return (
             session is not None
             and verified is not None
             and self._sessions.is_alive(session)
+            and not self._sessions.has_left(session, verified.audience, verified.issued_at)
             and verified.expires_at > self._clock()
             and self._tokens.still_verifies(verified)
         )
@@ -142,45 +134,15 @@ class Credentials:
             return NOBODY
         issuer = self._issuers.find_token_issuer(text)
         if issuer is None:
-            return await self._verify(text, application, is_keyed=True)
+            return await self._verify(text, application, True, "")
         try:
             verified = await self._issuers.verify_bearer_token(text, issuer)
         except TokenError as error:
             return Credential(None, Reason(error.code), is_keyed=True, is_bearer=True)
         machine = verified.bearer.machine
-        assert machine is not None  # noqa: S101 - the reader of bearer tokens makes nothing else
-        issued = self._issue(machine, application, verified.expires_at)
-        return Credential(
-            None,
-            Reason.POLICY_ALLOW,
-            is_keyed=True,
-            token=issued.text,
-            verified=verified,
-            machine=machine,
-            issued=issued,
-            is_bearer=True,
-        )
+        return Credential(None, Reason.POLICY_ALLOW, True, verified=verified, machine=machine, is_bearer=True)
 
-    def _issue(self, machine: Machine, application: Application, until: int) -> IssuedToken:
-        """What the application is shown: signed once for as long as it lives, which is no longer than the machine's own
-        token (`until`)."""
-        name = (application.aud, machine.name, until)
-        issued = self._issued.get(name)
-        now = int(self._clock())
-        duration = application.session_duration_seconds
-        needed_until = min(until, now + min(_RENEWED_BEFORE_SECONDS, duration // 2))
-        if issued is None or issued.expires_at < needed_until or not self._is_fresh(issued):
-            expires_at = min(until, now + duration)
-            issued = self._tokens.issue_machine_token(machine.name, audience=application.aud, expires_at=expires_at)
-            if len(self._issued) >= MAX_ISSUED_TOKENS:
-                self._issued.pop(next(iter(self._issued)))
-            self._issued[name] = issued
-        return issued
-
-    def _is_fresh(self, issued: IssuedToken) -> bool:
-        return issued.expires_at > self._clock() and self._tokens.still_verifies(issued)
-
-    async def _verify(self, text: str, application: Application, is_keyed: bool) -> Credential:
+    async def _verify(self, text: str, application: Application, is_keyed: bool, cookie_header: str) -> Credential:
         if application.issuer:
             return await self._verify_foreign(text, application.issuer, application.aud, is_keyed)
         if (application.aud, text) not in self._verified:
@@ -191,10 +153,11 @@ class Credentials:
             return Credential(None, Reason(error.code), is_keyed)
         session = await self._sessions.find(verified.session_id)
         if session is None or session.identity.subject != verified.subject:
-            ended = self._sessions.has_ended(verified.session_id)
-            reason = Reason.SESSION_ENDED if ended else Reason.SESSION_UNKNOWN
-            return Credential(None, reason, is_keyed)
-        return Credential(session.identity, Reason.POLICY_ALLOW, is_keyed, session, text, verified)
+            return Credential(None, self._sessions.why_gone(verified.session_id), is_keyed)
+        if self._sessions.has_left(session, application.aud, verified.issued_at):
+            return Credential(None, Reason.SESSION_ENDED, is_keyed)
+        is_cookie = text in cookie_header
+        return Credential(session.identity, Reason.POLICY_ALLOW, is_keyed, is_cookie, session, text, verified)
 
     async def _verify_foreign(self, text: str, issuer: str, audience: str, is_keyed: bool) -> Credential:
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
+from authd.application_tokens import ApplicationTokens
 from authd.attempts import (
     ATTEMPT_SECONDS,
     META_SECONDS,
@@ -52,6 +53,7 @@ class Login:
         policies: Callable[[], Policies],
         attempts: Attempts,
         tokens: Tokens,
+        application_tokens: ApplicationTokens,
         sessions: Sessions,
         records: Records,
         limits: LoginLimits,
@@ -61,6 +63,7 @@ class Login:
         self._policies = policies
         self._attempts = attempts
         self._tokens = tokens
+        self._application_tokens = application_tokens
         self._sessions = sessions
         self._records = records
         self._limits = limits
@@ -140,15 +143,11 @@ class Login:
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
         now = self._clock()
-        expires_at = min(int(now) + application.session_duration_seconds, session.expires_at)
-        token = self._tokens.issue_application_token(
-            session, audience=application.aud, expires_at=expires_at, policy_id=decision.policy_id
-        )
-        cookie = render_cookie(application.cookie_name, token, max_age_seconds=expires_at - int(now), now=now)
+        issued = self._application_tokens.issue(session, application, decision)
         counted = AppSession(
             app_session.name, round=code.round + 1, round_at=int(now), application_tag=application.aud[:8]
         )
-        return Redirect(return_url, (cookie, counted.render(now)))
+        return Redirect(return_url, (issued.cookie, counted.render(now)))
 
     # --- team host --------------------------------------------------------------------------------------------------
 
@@ -251,7 +250,9 @@ class Login:
         except TokenError:
             return None
         session = await self._sessions.find(verified.session_id) if verified else None
-        return session if session and session.identity.provider_id in self._policies().providers else None
+        if session is None or self._policies().index.team_session_ends_at(session) <= self._clock():
+            return None
+        return session if session.identity.provider_id in self._policies().providers else None
 
     async def find_application_session(self, client: Client) -> Session | None:
         """The session behind an application's token in the edge's cookie, as an application sends it. Raises
@@ -289,6 +290,8 @@ class Login:
             identity=identity,
             created_at=now,
             expires_at=now + duration,
+            # Access lets an application's token live longer than the session on the team host.
+            tokens_until=now + self._policies().config.longest_token_seconds,
             client_ip=str(client.facts.client_ip),
             user_agent=client.user_agent[:200],
             country=self._policies().country_of(client.facts),

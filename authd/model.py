@@ -37,6 +37,7 @@ class Reason(StrEnum):
     TOKEN_NOT_YET_VALID = "token_not_yet_valid"
     SESSION_UNKNOWN = "session_unknown"
     SESSION_ENDED = "session_ended"
+    SESSION_IDLE = "session_idle"
     PROVIDER_NOT_ALLOWED = "provider_not_allowed"
     # refused (403)
     POLICY_DENY = "policy_deny"
@@ -115,7 +116,10 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer about one request, with its reason. A denial is a value, not an exception."""
+    """The answer about one request, with its reason. A denial is a value, not an exception.
+
+    `session_seconds` is how long a token may live that the policy admitted.
+    """
 
     outcome: Outcome
     reason: Reason
@@ -123,14 +127,18 @@ class Decision:
     policy_id: str | None = None
     policy_name: str | None = None
     rule: str | None = None
+    session_seconds: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """One login of one person. `id` is the `identity_nonce` of every token that rests on it.
 
-    Times are Unix seconds. `client_ip` and `user_agent` are those of the login, for the person's
-    own list of sessions; they decide nothing.
+    Times are Unix seconds. `expires_at` ends the session on the team host: from then on it gives no
+    new token. Tokens that an application was given may live until `tokens_until`, where that is later
+    (reference/access-wire.md 4.1). `left` holds, by AUD tag, when the person logged out of one
+    application: tokens of before have ended. `client_ip` and `user_agent` are those of the login, for
+    the person's own list of sessions; they decide nothing.
     """
 
     id: str
@@ -140,3 +148,10 @@ class Session:
     client_ip: str
     user_agent: str
     country: str = ""
+    tokens_until: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def ends_at(self) -> int:
+        """From when on nothing rests on the session any more."""
+        return max(self.expires_at, self.tokens_until)

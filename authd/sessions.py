@@ -1,18 +1,23 @@
 """Which sessions live: the store's word, remembered in the worker, so that a request costs no read of the store.
 
-Each worker remembers the sessions that it has seen and asks twice a second which ones have ended. A session that
-neither the worker nor the store knows has ended. While the store does not answer, remembered sessions go on for
-`outage_grace_seconds`; then nobody is let in any more, and that is reported as an outage, never as a denial.
+Each worker remembers the sessions that it has seen and asks twice a second which ones have ended or changed, and what
+an operator revoked. A session that neither worker nor store knows has ended. While the store does not answer,
+remembered sessions go on for `outage_grace_seconds`; then nobody is let in any more, and that is reported as an outage,
+never as a denial.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from authd.activity import Activity
+from authd.audit import log_event
 from authd.errors import StoreUnavailableError
-from authd.model import Session
+from authd.model import Reason, Session
+from authd.revocations import Revocation, Revocations, Scope, parse_revocation
 from authd.state.base import Store, Tombstone
-from authd.state.records import SESSION, Records
+from authd.state.records import REVOKED, SESSION, SESSION_CHANGED, Records
 
 POLL_SECONDS = 0.5
 MAX_REMEMBERED = 20_000
@@ -29,34 +34,50 @@ class Sessions:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
         outage_grace_seconds: float,
+        idle_seconds: Callable[[], int] = lambda: 0,
         on_other_end: Callable[[Tombstone], None] = lambda tombstone: None,
     ) -> None:
-        """`on_other_end` is told, by `poll`, of whatever ends that is no session."""
+        """`idle_seconds` says how long a session may go unused, 0 for ever. `on_other_end` is told, by `poll`, of
+        whatever ends that is no session."""
         self._store = store
         self._records = records
         self._clock = clock
         self._monotonic = monotonic
         self._outage_grace_seconds = outage_grace_seconds
         self._on_other_end = on_other_end
+        self._activity = Activity(records, clock=clock, idle_seconds=idle_seconds)
+        self._revocations = Revocations()
         self._remembered: dict[str, Session] = {}
-        self._ended: dict[str, None] = {}
+        self._ended: dict[str, Reason] = {}
+        self._changed: set[str] = set()
         self._cursor = 0
         self._answered_at = monotonic()
 
     async def start(self) -> None:
         """Take the newest tombstone as the beginning: what ended before has no row any more. Raises StoreError."""
         self._cursor = await self._store.cursor()
+        # After the cursor: what is revoked meanwhile is among these or comes with the first poll.
+        self._revocations.learn(await self._records.list_revocations(now=int(self._clock())))
         self._answered_at = self._monotonic()
 
     async def poll(self) -> None:
         """Learn which sessions have ended. Raises StoreError if the store does not answer; call again later."""
         for tombstone in await self._store.tombstones_since(self._cursor):
-            if tombstone.kind == SESSION:
-                self._forget(tombstone.id)
-            else:
-                self._on_other_end(tombstone)
+            self._follow(tombstone)
             self._cursor = tombstone.sequence
         self._answered_at = self._monotonic()
+        await self._activity.flush()
+
+    def _follow(self, tombstone: Tombstone) -> None:
+        if tombstone.kind == SESSION:
+            self._forget(tombstone.id, Reason.SESSION_ENDED)
+        elif tombstone.kind == SESSION_CHANGED:
+            self._remembered.pop(tombstone.id, None)
+            self._changed.add(tombstone.id)
+        elif tombstone.kind == REVOKED:
+            self._learn(tombstone.id)
+        else:
+            self._on_other_end(tombstone)
 
     async def find(self, session_id: str) -> Session | None:
         """The living session, or None if it has ended. Raises StoreError if nobody can say.
@@ -65,45 +86,119 @@ class Sessions:
         """
         session = self._remembered.get(session_id)
         if session is None:
-            session = await self._records.find_session(session_id, now=int(self._clock()))
-            # It may have ended while the store was answering.
-            if session is None or session_id in self._ended:
+            session = await self._recall(session_id)
+            if session is None:
                 return None
-            self._remember(session)
         elif self._monotonic() - self._answered_at > self._outage_grace_seconds:
             raise StoreUnavailableError("the store has been unreachable for longer than store_outage_grace")
-        return session if session.expires_at > self._clock() else None
+        if session.ends_at <= self._clock():
+            return None
+        if not self._activity.touch(session) and not await self._activity.recall(session):
+            await self.end(session, Reason.SESSION_IDLE)
+            return None
+        return session
+
+    async def _recall(self, session_id: str) -> Session | None:
+        self._changed.discard(session_id)
+        session = await self._records.find_session(session_id, now=int(self._clock()))
+        # It may have ended while the store was answering, or by a word that names no session.
+        if session is None or session_id in self._ended:
+            return None
+        if self._revocations.ends_session(session):
+            self._forget(session_id, Reason.SESSION_ENDED)
+            return None
+        if session_id not in self._changed:
+            self._remember(session)
+        return session
 
     def is_alive(self, session: Session) -> bool:
         """Whether this very session is remembered and lives, as far as this worker may know. Asks nobody."""
         return (
             self._remembered.get(session.id) is session
-            and session.expires_at > self._clock()
+            and session.ends_at > self._clock()
             and self._monotonic() - self._answered_at <= self._outage_grace_seconds
+            and self._activity.touch(session)
         )
 
-    def has_ended(self, session_id: str) -> bool:
-        """True if the session was ended, false if it expired or never was, as far as this worker knows."""
-        return session_id in self._ended
+    def has_left(self, session: Session, audience: str, issued_at: int) -> bool:
+        """Whether a token of this session for this application has ended, though the session lives."""
+        left_at = session.left.get(audience) if session.left else None
+        return (left_at is not None and issued_at <= left_at) or self._revocations.ends_token(audience, issued_at)
+
+    def why_gone(self, session_id: str) -> Reason:
+        """Why `find` has no such session, as far as this worker knows: ended, idle, or expired or never heard of."""
+        return self._ended.get(session_id, Reason.SESSION_UNKNOWN)
 
     async def add(self, session: Session) -> None:
         """A login has succeeded. Raises StoreError; then there is no session."""
         await self._records.add_session(session)
         self._remember(session)
 
-    async def end(self, session: Session) -> None:
+    async def end(self, session: Session, reason: Reason = Reason.SESSION_ENDED) -> None:
         """End a session everywhere: here at once, elsewhere with the next poll. Raises StoreError if it is not
         recorded."""
         await self._records.end_session(session, now=int(self._clock()))
-        self._forget(session.id)
+        if reason is Reason.SESSION_IDLE:
+            log_event("session.ended", reason="idle", session=session.id[:6], email=session.identity.email)
+        self._forget(session.id, reason)
+
+    async def change(self, session_id: str, change: Callable[[Session], Session]) -> Session | None:
+        """Change a session everywhere: here at once, elsewhere with the next poll. None if it has ended.
+
+        `change` may be called several times, each time with what stands then. Raises StoreError.
+        """
+        changed = await self._records.change_session(session_id, change, now=int(self._clock()))
+        if changed and session_id not in self._ended:
+            self._remember(changed)
+        return changed
+
+    async def leave(self, session: Session, audience: str) -> None:
+        """End this session's tokens for one application, everywhere. Raises StoreError."""
+        # A token that another worker renews in this very second ends too.
+        left_at = int(self._clock()) + 1
+        await self.change(session.id, lambda found: replace(found, left={**found.left, audience: left_at}))
+
+    def is_revoked(self, session: Session) -> bool:
+        """Whether an operator's revocation ends this session, which the store may still hold."""
+        return self._revocations.ends_session(session)
+
+    async def list_of(self, subject: str) -> list[Session]:
+        """A person's living sessions, at most 500. Raises StoreError."""
+        now = int(self._clock())
+        found = await self._records.list_sessions(subject, now=now)
+        return [session for session in found if not self._revocations.ends_session(session)]
+
+    async def last_use(self, session: Session) -> int:
+        """When the session was last noted to be used, where that is noted at all; else its beginning."""
+        return await self._records.find_last_use(session.id, now=int(self._clock())) or session.created_at
+
+    async def revoke(self, scope: Scope, id_: str) -> None:
+        """End all that a scope and id stand for and that began until now, everywhere. Raises StoreError."""
+        now = int(self._clock())
+        revocation = Revocation(scope, id_, now)
+        await self._records.add_revocation(revocation, now=now)
+        self._learn(revocation.render())
+
+    def _learn(self, unverified_text: str) -> None:
+        try:
+            revocation = parse_revocation(unverified_text)
+        except ValueError:
+            return log_event("store.broken_row", level="error", kind=REVOKED, message="a revocation cannot be read")
+        self._revocations.learn([revocation])
+        for session in [each for each in self._remembered.values() if self._revocations.ends_session(each)]:
+            self._forget(session.id, Reason.SESSION_ENDED)
+        return log_event("session.revoked", scope=revocation.scope, id=revocation.id)
 
     def _remember(self, session: Session) -> None:
-        if len(self._remembered) >= MAX_REMEMBERED:
-            self._remembered.pop(next(iter(self._remembered)))
+        if len(self._remembered) >= MAX_REMEMBERED and session.id not in self._remembered:
+            oldest = next(iter(self._remembered))
+            del self._remembered[oldest]
+            self._activity.forget(oldest)
         self._remembered[session.id] = session
 
-    def _forget(self, session_id: str) -> None:
+    def _forget(self, session_id: str, reason: Reason) -> None:
         self._remembered.pop(session_id, None)
+        self._activity.forget(session_id)
         if len(self._ended) >= MAX_REMEMBERED:
             self._ended.pop(next(iter(self._ended)))
-        self._ended[session_id] = None
+        self._ended.setdefault(session_id, reason)

@@ -36,11 +36,12 @@ class VerifiedToken:
     audience: str
     key_id: str
     expires_at: int
+    issued_at: int
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedToken:
-    """A token of ours for an application, which is no credential: nobody gets in with it."""
+class MachineToken:
+    """What an application is told of a machine. It is no credential: nobody gets in with it."""
 
     text: str
     key_id: str
@@ -68,7 +69,7 @@ class Tokens:
         self, session: Session, *, audience: str, expires_at: int, policy_id: str | None
     ) -> str:
         """A token for one application; it never outlives its session. `expires_at` in Unix seconds."""
-        claims = self._claims(session, APPLICATION, audience, min(expires_at, session.expires_at))
+        claims = self._claims(session, APPLICATION, audience, min(expires_at, session.ends_at))
         if policy_id:
             claims["policy_id"] = policy_id
         custom = _trimmed(session.identity.claims)
@@ -80,7 +81,7 @@ class Tokens:
         """The session on the team host. It opens no application: its audience is the issuer itself."""
         return self._sign(self._claims(session, ORGANISATION, self._issuer, session.expires_at))
 
-    def issue_machine_token(self, name: str, *, audience: str, expires_at: int) -> IssuedToken:
+    def issue_machine_token(self, name: str, *, audience: str, expires_at: int) -> MachineToken:
         """What an application is told of a machine, in the shape of reference/access-wire.md 2.3. `name` is its
         `common_name`. It names no session, and so opens nothing here."""
         key_id = self._keyring().signing_key(self._clock()).key_id
@@ -93,7 +94,7 @@ class Tokens:
             "sub": "",
             "type": APPLICATION,
         }
-        return IssuedToken(self._sign(claims), key_id, expires_at)
+        return MachineToken(self._sign(claims), key_id, expires_at)
 
     def verify_application_token(self, unverified_text: str, audience: str) -> VerifiedToken:
         """Check everything but the session. Raises TokenError whose code is one of Reason's token reasons."""
@@ -123,7 +124,7 @@ class Tokens:
         if self._keyring().find_key(key_id, self._clock()) is None:
             await self._learn_key(key_id)
 
-    def still_verifies(self, token: VerifiedToken | IssuedToken) -> bool:
+    def still_verifies(self, token: VerifiedToken | MachineToken) -> bool:
         """Whether the key of a token that was verified or issued before still counts."""
         return self._keyring().find_key(token.key_id, self._clock()) is not None
 
@@ -163,6 +164,7 @@ class Tokens:
             audience=audience,
             key_id=key.key_id,
             expires_at=claims["exp"],
+            issued_at=claims["iat"],
         )
 
     def _check_claims(self, claims: Mapping[str, Any], type_: str, audience: str) -> None:
@@ -176,6 +178,8 @@ class Tokens:
             raise TokenError(Reason.TOKEN_AUDIENCE, "the token is for another application")
         if not isinstance(claims.get("identity_nonce"), str) or not isinstance(claims.get("sub"), str):
             raise TokenError(Reason.TOKEN_MALFORMED, "the token names no session")
+        if not isinstance(claims.get("iat"), int):
+            raise TokenError(Reason.TOKEN_MALFORMED, "the token does not say when it was issued")
         if not isinstance(claims.get("exp"), int) or claims["exp"] <= now:
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
         if max(claims.get("nbf", 0), claims.get("iat", 0)) > now + CLOCK_LEEWAY_SECONDS:

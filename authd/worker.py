@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from authd.access import Access
+from authd.application_tokens import ApplicationTokens
 from authd.attempts import Attempts
 from authd.audit import log_event
 from authd.config import Config, IdentityProviderConfig
@@ -22,6 +23,7 @@ from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
 from authd.limits import LoginLimits
 from authd.login import Login
+from authd.machine_tokens import MachineTokens
 from authd.metrics import Metrics
 from authd.policy.index import build_index
 from authd.providers import Providers, load_client_secret
@@ -93,14 +95,18 @@ class Worker:
             clock=self.clock,
             monotonic=self._monotonic,
             outage_grace_seconds=config.store_outage_grace_seconds,
+            idle_seconds=lambda: self._policies.config.idle_timeout or 0,
             on_other_end=self._keys.follow,
         )
         self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
+        application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
         self.access = Access(
             index=lambda: self._policies.index,
             credentials=Credentials(
                 tokens=self.tokens, sessions=self.sessions, issuers=self._issuers, clock=self.clock
             ),
+            application_tokens=application_tokens,
+            machine_tokens=MachineTokens(self.tokens, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=config.decision_cache_seconds,
         )
@@ -108,6 +114,7 @@ class Worker:
             policies=self.policies,
             attempts=Attempts(sealer, self.clock),
             tokens=self.tokens,
+            application_tokens=application_tokens,
             sessions=self.sessions,
             records=self.records,
             limits=LoginLimits(self.store, limits=self._login_limits, clock=self.clock),

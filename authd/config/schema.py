@@ -164,6 +164,9 @@ class Config(Section):
     session_duration: kind.SessionDuration = Field(
         default="24h", validate_default=True, description="How long a login lasts."
     )
+    idle_timeout: kind.IdleTimeout | None = Field(
+        default=None, description="How long a session may go unused, 5m at least; for ever if left out."
+    )
     decision_cache_seconds: kind.CacheSeconds = Field(
         default=1, description="How long nginx may reuse a decision, 0 to 60; 0 asks every time."
     )
@@ -228,8 +231,10 @@ class Config(Section):
 
     @property
     def longest_token_seconds(self) -> int:
-        """How long any token can live: an application's never outlives its session, which is one of the team host."""
-        return self.session_duration
+        """How long any token can live: the longest of what organisation, applications and policies allow."""
+        applications = [each.session_duration or 0 for each in self.applications]
+        policies = [policy.session_duration or 0 for each in self.applications for policy in each.policies]
+        return max(self.session_duration, *applications, *policies)
 
     @property
     def store_outage_grace_seconds(self) -> int:

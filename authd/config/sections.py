@@ -157,7 +157,6 @@ class PolicyConfig(RuleSetSection):
             "precedence",
             "purpose_justification_prompt",
             "purpose_justification_required",
-            "session_duration",
         )
     )
 
@@ -169,6 +168,17 @@ class PolicyConfig(RuleSetSection):
     decision: Literal["allow", "deny", "bypass", "non_identity"] = Field(
         description="`allow`, `deny`, `bypass` (no login at all) or `non_identity` (machines)."
     )
+    session_duration: kind.SessionDuration | None = Field(
+        default=None,
+        description="How long a token lives that this policy admitted; the application's if left out.",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.session_duration is not None and self.decision in ("deny", "bypass"):
+            message = f"means nothing in a {self.decision} policy, which gives no token"
+            raise SettingError(message, path=("session_duration",), value="")
+        return self
 
 
 class CorsHeaders(Section):

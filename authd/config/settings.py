@@ -15,6 +15,8 @@ from authd.config.rules import Rule
 from authd.config.selectors import parse_rule, render_rule_schema
 
 MAX_SESSION_SECONDS = 31 * 24 * 3600
+# Another machine learns within a minute that a session is used.
+MIN_IDLE_SECONDS = 5 * 60
 
 _TEXT = {"type": "string"}
 _DURATION = {"type": "string", "description": durations.ALLOWED}
@@ -49,6 +51,9 @@ SessionDuration = Annotated[
     int, PlainValidator(readers.read_duration(1, MAX_SESSION_SECONDS)), WithJsonSchema(_DURATION)
 ]
 Grace = Annotated[int, PlainValidator(readers.read_duration(0, 24 * 3600)), WithJsonSchema(_DURATION)]
+IdleTimeout = Annotated[
+    int, PlainValidator(readers.read_duration(MIN_IDLE_SECONDS, MAX_SESSION_SECONDS)), WithJsonSchema(_DURATION)
+]
 Window = Annotated[int, PlainValidator(readers.read_duration(1, 24 * 3600)), WithJsonSchema(_DURATION)]
 CacheSeconds = Annotated[
     int,

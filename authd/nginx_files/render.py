@@ -19,6 +19,7 @@ FILE_NAMES = (
     "authd-identity-uwsgi.conf",
     "authd-identity.conf",
     "authd-protect.conf",
+    "authd-renew.conf",
     "authd-server.conf",
     "authd-team.conf",
 )

@@ -53,7 +53,8 @@ def _describe(application: Application, policy: Policy, outcome: Outcome, facts:
     if outcome is Outcome.LOGIN:
         return Decision(outcome, Reason.NO_CREDENTIAL, application.id)
     rule = find_deciding_rule(policy.rules, facts)
-    return Decision(outcome, _REASONS[outcome], application.id, policy.id, policy.name, rule)
+    seconds = policy.session_duration_seconds
+    return Decision(outcome, _REASONS[outcome], application.id, policy.id, policy.name, rule, seconds)
 
 
 def _ask(policy: Policy, facts: Facts, trace: list[Step] | None) -> Answer:

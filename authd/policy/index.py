@@ -17,6 +17,7 @@ from authd.config import (
     derive_policy_id,
 )
 from authd.config.collector import pause_collector
+from authd.model import Session
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
 from authd.policy.rule_sets import RuleSet
@@ -37,6 +38,7 @@ class Policy:
     name: str
     decision: PolicyDecision
     rules: RuleSet
+    session_duration_seconds: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +55,6 @@ class Application:
     name: str
     aud: str
     domains: tuple[DomainPattern, ...]
-    session_duration_seconds: int
     policies: tuple[Policy, ...]
     allowed_idps: tuple[str, ...]
     auto_redirect_to_identity: bool
@@ -76,9 +77,14 @@ class PolicyIndex:
     applications: tuple[Application, ...]
     team_host: str
     team_port: int | None
+    session_duration_seconds: int
     _domains: DomainIndex[Application] = field(repr=False)
     _by_id: Mapping[str, Application] = field(repr=False)
     _by_aud: Mapping[str, Application] = field(repr=False)
+
+    def team_session_ends_at(self, session: Session) -> int:
+        """Until when a session gives applications new tokens: as long as it was given, and as today's setting says."""
+        return min(session.expires_at, session.created_at + self.session_duration_seconds)
 
     def find_application(self, host: str, path: str) -> Application | None:
         """The most specific application: exact host, then longest wildcard; then longest path."""
@@ -170,6 +176,7 @@ def _build_index(config: Config, find_country: FindCountry) -> PolicyIndex:
         applications=applications,
         team_host=config.team_host,
         team_port=config.team_port,
+        session_duration_seconds=config.session_duration_seconds,
         _domains=build_domain_index((domain, app) for app in applications for domain in app.domains),
         _by_id={application.id: application for application in applications},
         # For logins. Several applications that only verify may share the tag that their edge gave.
@@ -186,8 +193,7 @@ def _build_application(config: Config, written: ApplicationConfig, compiler: Rul
         name=written.name or written.id,
         aud=aud,
         domains=written.domains,
-        session_duration_seconds=written.session_duration or config.session_duration,
-        policies=_build_policies(written, compiler),
+        policies=_build_policies(written, compiler, written.session_duration or config.session_duration),
         allowed_idps=written.allowed_idps or providers,
         auto_redirect_to_identity=written.auto_redirect_to_identity,
         options_preflight_bypass=written.options_preflight_bypass,
@@ -206,14 +212,15 @@ def _derive_cookie_name(config: Config, written: ApplicationConfig, aud: str, is
     return f"{config.cookie_name}_{aud[:8]}" if is_path_bound else config.cookie_name
 
 
-def _build_policies(written: ApplicationConfig, compiler: RuleCompiler) -> tuple[Policy, ...]:
+def _build_policies(written: ApplicationConfig, compiler: RuleCompiler, duration: int) -> tuple[Policy, ...]:
     policies = [
-        _build_policy(derive_policy_id(written, policy, position), policy, compiler)
+        _build_policy(derive_policy_id(written, policy, position), policy, compiler, duration)
         for position, policy in enumerate(written.policies)
     ]
     # `sorted` is stable: within each half the order of the file stands.
     return tuple(sorted(policies, key=lambda policy: policy.decision in ("allow", "deny")))
 
 
-def _build_policy(policy_id: str, written: PolicyConfig, compiler: RuleCompiler) -> Policy:
-    return Policy(policy_id, written.name, written.decision, compiler.compile_rule_set(written))
+def _build_policy(policy_id: str, written: PolicyConfig, compiler: RuleCompiler, duration: int) -> Policy:
+    rules = compiler.compile_rule_set(written)
+    return Policy(policy_id, written.name, written.decision, rules, written.session_duration or duration)

@@ -114,8 +114,11 @@ class Check:
 
     def _remember(self, key: _Key, answered: _Answered) -> None:
         """Only who was let in as somebody, and may be again: `still_holds` judges by the session."""
-        if answered.verdict.credential.verified is None or answered.verdict.decision.outcome is not Outcome.ALLOW:
+        verdict = answered.verdict
+        if verdict.credential.verified is None or verdict.decision.outcome is not Outcome.ALLOW:
             return
+        if verdict.renewal.issued:
+            return  # for this one answer
         if sum(len(value) for _, value in key) > MAX_REMEMBERED_BYTES:
             return
         if len(self._remembered) >= MAX_REMEMBERED:
@@ -142,11 +145,13 @@ class Check:
 
 def _render_identity(verdict: Verdict) -> Headers:
     """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
-    credential = verdict.credential
+    credential, issued = verdict.credential, verdict.renewal.issued
     bearer, token = credential.identity or credential.machine, credential.token
     if bearer is None or token is None or verdict.decision.outcome is not Outcome.ALLOW:
         return ()
     headers = {**render_identity_headers(bearer), "Cf-Access-Jwt-Assertion": token}
+    if issued:
+        headers |= {"Cf-Access-Jwt-Assertion": issued.text, "X-Authd-Set-Cookie": issued.cookie}
     return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
 
 

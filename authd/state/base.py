@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 DEADLINE_SECONDS = 0.2
+MOST_OWNED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class StoredValue:
     id: str
     value: bytes
     expires_at: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,21 @@ class Store(Protocol):
     async def check(self) -> list[str]:
         """What the operator should change, in sentences. Raises StoreUnfitError if the store must not be used."""
 
-    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
-        """Write or replace a value that is gone from `expires_at` on."""
+    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int, owner: str = "") -> None:
+        """Write or replace a value that is gone from `expires_at` on. An `owner`, one word, makes it findable by it.
+
+        The owner of a value never changes.
+        """
 
     async def put_if_absent(self, kind: str, id_: str, value: bytes, *, now: int, expires_at: int) -> bool:
         """Write unless a living value is there. True for exactly one of all who try at once."""
 
-    async def replace(self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int) -> bool:
+    async def replace(
+        self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int, owner: str = ""
+    ) -> bool:
         """Compare and swap in one step: write `new` if the living value is `old`, byte for byte.
+
+        `owner` is the one that the value has.
 
         True for exactly one of all who try at once with the same `old` and a `new` that differs from it. False changes
         nothing, the expiry included; a value that is missing or has expired is replaced by nobody.
@@ -65,6 +74,9 @@ class Store(Protocol):
 
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """The living value, or None."""
+
+    async def find_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
+        """The living values of that kind and owner, at most MOST_OWNED, those that end last first."""
 
     async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """Remove the living value and return it: for exactly one of all who try at once, None for the others."""

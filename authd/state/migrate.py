@@ -44,7 +44,7 @@ async def migrate(source: Store, target: Store, *, now: int, on_progress: Callab
     )
     values = await _copy(
         source.read_values(now=now),
-        lambda row: target.put(row.kind, row.id, row.value, expires_at=row.expires_at),
+        lambda row: target.put(row.kind, row.id, row.value, expires_at=row.expires_at, owner=row.owner),
         lambda count: on_progress(ends + count),
     )
     return Migrated(values=values, ends=ends)

@@ -7,18 +7,25 @@ reported to `on_broken`: it must neither let anybody in nor stop anybody else (r
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from authd.errors import SealError, StoreDamagedError
 from authd.keys import Keyring, SigningKey, generate_keyring, parse_keyring, render_keyring
 from authd.model import Identity, Session
+from authd.revocations import Revocation, Scope
 from authd.sealing import Sealer
-from authd.state.base import Store
+from authd.state.base import Store, StoredValue
 
 SESSION = "session"
+SESSION_CHANGED = "session_changed"
+REVOKED = "revoked"
+REVOCATION = "revocation"
+_LAST_USE = "last_use"
+_OPERATOR = "operator"
 _CODE = "code"
 _STATE = "state"
 _KEY_SET = "key_set"
@@ -28,6 +35,10 @@ KEY = "key"
 _KEYRING = "keyring"
 CODE_LIFETIME_SECONDS = 60
 _NEVER = 2**53
+# A worker that has not heard of the store for so long lets nobody in any more.
+_CHANGE_REMEMBERED_SECONDS = 2 * 86400
+# Longer than any session can live.
+_REVOCATION_SECONDS = 32 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +73,11 @@ class Records:
         self._on_broken = on_broken
 
     async def add_session(self, session: Session) -> None:
-        """Write a session; it is gone at its `expires_at`."""
-        await self._put(SESSION, session.id, asdict(session), session.expires_at)
+        """Write a session; it is gone at its `ends_at`."""
+        sealed = self._seal(SESSION, session.id, asdict(session))
+        await self._store.put(
+            SESSION, session.id, sealed, expires_at=session.ends_at, owner=_owner(session.identity.subject)
+        )
 
     async def find_session(self, session_id: str, *, now: int) -> Session | None:
         """The living session, or None: one that the store does not know has ended."""
@@ -72,7 +86,79 @@ class Records:
 
     async def end_session(self, session: Session, *, now: int) -> None:
         """End it everywhere. The tombstone stays as long as any token of the session could."""
-        await self._store.end(SESSION, session.id, now=now, remembered_until=session.expires_at)
+        await self._store.end(SESSION, session.id, now=now, remembered_until=session.ends_at)
+
+    async def change_session(
+        self, session_id: str, change: Callable[[Session], Session], *, now: int
+    ) -> Session | None:
+        """Apply `change` to the session as it stands, and tell every worker. None if it has ended.
+
+        Of several who change it at once each is applied to what the one before made: `change` may be called again.
+        """
+        while True:
+            row = await self._store.find(SESSION, session_id, now=now)
+            document = self._opened(SESSION, session_id, row)
+            if row is None or document is None:
+                return None
+            session = _parse_session(document)
+            changed = change(session)
+            if changed == session:
+                return session
+            sealed, owner = self._seal(SESSION, session_id, asdict(changed)), _owner(session.identity.subject)
+            if await self._store.replace(
+                SESSION, session_id, row, sealed, now=now, expires_at=changed.ends_at, owner=owner
+            ):
+                await self._store.end(
+                    SESSION_CHANGED, session_id, now=now, remembered_until=now + _CHANGE_REMEMBERED_SECONDS
+                )
+                return changed
+
+    async def list_sessions(self, subject: str, *, now: int) -> list[Session]:
+        """The living sessions of a person, at most 500, those that end last first."""
+        rows = await self._store.find_owned(SESSION, _owner(subject), now=now)
+        return [session for row in rows if (session := self._open_session(row))]
+
+    async def read_sessions(self, *, now: int) -> AsyncIterator[Session]:
+        """Every living session, in no order; one may come twice. Reads the whole store: for operators alone."""
+        async for row in self._store.read_values(now=now):
+            if row.kind == SESSION and (session := self._open_session(row)):
+                yield session
+
+    async def find_last_use(self, session_id: str, *, now: int) -> int | None:
+        """When any worker last noted that a session was used; None if none did."""
+        document = self._opened(_LAST_USE, session_id, await self._store.find(_LAST_USE, session_id, now=now))
+        return None if document is None else int(document["at"])
+
+    async def note_use(self, session: Session, *, now: int, at_least_seconds: int) -> int:
+        """Note that a session is used now, unless a note is younger than that. Returns the time that stands."""
+        row = await self._store.find(_LAST_USE, session.id, now=now)
+        document = self._opened(_LAST_USE, session.id, row)
+        if document and now - document["at"] < at_least_seconds:
+            return int(document["at"])
+        sealed = self._seal(_LAST_USE, session.id, {"at": now})
+        if row is None:
+            await self._store.put_if_absent(_LAST_USE, session.id, sealed, now=now, expires_at=session.ends_at)
+        else:
+            await self._store.replace(_LAST_USE, session.id, row, sealed, now=now, expires_at=session.ends_at)
+        return now
+
+    async def add_revocation(self, revocation: Revocation, *, now: int) -> None:
+        """Write a revocation, and tell every worker. It is remembered as long as what it ends could live."""
+        until = now + _REVOCATION_SECONDS
+        document = {"not_before": revocation.not_before, "scope": revocation.scope, "id": revocation.id}
+        sealed = self._seal(REVOCATION, revocation.name, document)
+        await self._store.put(REVOCATION, revocation.name, sealed, expires_at=until, owner=_OPERATOR)
+        await self._store.end(REVOKED, revocation.render(), now=now, remembered_until=until)
+
+    async def list_revocations(self, *, now: int) -> list[Revocation]:
+        """All that still count, at most 500."""
+        rows = await self._store.find_owned(REVOCATION, _OPERATOR, now=now)
+        documents = [self._opened(REVOCATION, row.id, row.value) for row in rows]
+        return [
+            Revocation(Scope(document["scope"]), document["id"], document["not_before"])
+            for document in documents
+            if document
+        ]
 
     async def add_code(self, code_id: str, code: HandoverCode, *, now: int) -> None:
         """Write a one-time code that lives for CODE_LIFETIME_SECONDS."""
@@ -171,8 +257,14 @@ class Records:
             ) from error
 
     async def _put(self, kind: str, id_: str, document: dict[str, Any], expires_at: int) -> None:
-        sealed = self._sealer.seal(kind, id_, json.dumps(document).encode())
-        await self._store.put(kind, id_, sealed, expires_at=expires_at)
+        await self._store.put(kind, id_, self._seal(kind, id_, document), expires_at=expires_at)
+
+    def _seal(self, kind: str, id_: str, document: Mapping[str, Any]) -> bytes:
+        return self._sealer.seal(kind, id_, json.dumps(document).encode())
+
+    def _open_session(self, row: StoredValue) -> Session | None:
+        document = self._opened(SESSION, row.id, row.value)
+        return None if document is None else _parse_session(document)
 
     def _opened(self, kind: str, id_: str, row: bytes | None) -> dict[str, Any] | None:
         if row is None:
@@ -183,6 +275,11 @@ class Records:
             self._on_broken(kind)
             return None
         return document
+
+
+def _owner(subject: str) -> str:
+    """Whose sessions they are, without saying it to whoever reads the store."""
+    return hashlib.sha256(f"authd sessions of\n{subject}".encode()).hexdigest()[:32]
 
 
 def _parse_session(document: dict[str, Any]) -> Session:

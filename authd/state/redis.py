@@ -14,7 +14,7 @@ from typing import Any
 from authd.config.redis_url import RedisUrl
 from authd.errors import StoreDamagedError, StoreUnfitError
 from authd.state import redis_scripts as scripts
-from authd.state.base import StoredEnd, StoredValue, Tombstone
+from authd.state.base import MOST_OWNED, StoredEnd, StoredValue, Tombstone
 from authd.state.redis_info import find_problem, find_warnings, parse_info
 from authd.state.redis_link import HASH_TAG, RedisLink
 
@@ -22,7 +22,7 @@ EXPIRY_SLACK_SECONDS = 600
 # 2^53 ms overflows nothing, but what is kept for ever needs no expiry: the year 4147.
 _FOR_EVER = 2**36
 _PAGE = 500
-_VALUES, _COUNTERS = f"{HASH_TAG}:v:", f"{HASH_TAG}:c:"
+_VALUES, _COUNTERS, _OWNED = f"{HASH_TAG}:v:", f"{HASH_TAG}:c:", f"{HASH_TAG}:o:"
 _SEQUENCE, _TOMBSTONES, _REMEMBERED = f"{HASH_TAG}:sequence", f"{HASH_TAG}:tombstones", f"{HASH_TAG}:remembered"
 
 
@@ -45,10 +45,16 @@ class RedisStore:
             raise StoreUnfitError(f"{self._link.shown}: {problem}")
         return [f"{self._link.shown}: {warning}" for warning in find_warnings(info)]
 
-    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
+    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int, owner: str = "") -> None:
         """See `Store.put`."""
-        until = () if expires_at >= _FOR_EVER else ("PXAT", _expiry_ms(expires_at))
-        await self._link.write(("SET", _key(_VALUES, kind, id_), _render_row(value, expires_at), *until))
+        key, row = _key(_VALUES, kind, id_), _render_row(value, expires_at, owner)
+        if owner:
+            keys = (key, _key(_OWNED, kind, owner))
+            arguments = (row, _expiry_ms(expires_at), id_, expires_at)
+            await self._link.write(("EVAL", scripts.PUT_OWNED, len(keys), *keys, *arguments))
+        else:
+            until = () if expires_at >= _FOR_EVER else ("PXAT", _expiry_ms(expires_at))
+            await self._link.write(("SET", key, row, *until))
 
     async def put_if_absent(self, kind: str, id_: str, value: bytes, *, now: int, expires_at: int) -> bool:
         """See `Store.put_if_absent`. What stands there and is not ours counts as present."""
@@ -56,11 +62,14 @@ class RedisStore:
         arguments = (now, row, 0 if expires_at >= _FOR_EVER else _expiry_ms(expires_at))
         return bool(await self._link.write(("EVAL", scripts.PUT_IF_ABSENT, 1, key, *arguments)))
 
-    async def replace(self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int) -> bool:
+    async def replace(
+        self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int, owner: str = ""
+    ) -> bool:
         """See `Store.replace`."""
-        key, row = _key(_VALUES, kind, id_), _render_row(new, expires_at)
-        arguments = (now, old, row, 0 if expires_at >= _FOR_EVER else _expiry_ms(expires_at))
-        return bool(await self._link.write(("EVAL", scripts.REPLACE, 1, key, *arguments)))
+        keys = (_key(_VALUES, kind, id_), *([_key(_OWNED, kind, owner)] if owner else []))
+        row = _render_row(new, expires_at, owner)
+        arguments = (now, old, row, 0 if expires_at >= _FOR_EVER else _expiry_ms(expires_at), id_, expires_at)
+        return bool(await self._link.write(("EVAL", scripts.REPLACE, len(keys), *keys, *arguments)))
 
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.find`."""
@@ -69,6 +78,21 @@ class RedisStore:
         except StoreDamagedError:
             return b""
         return _find_living(row, now)
+
+    async def find_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
+        """See `Store.find_owned`. The index may name what has ended: the values themselves decide."""
+        page = ("ZREVRANGEBYSCORE", _key(_OWNED, kind, owner), "+inf", f"({now}", "LIMIT", 0, MOST_OWNED)
+        (members,) = await self._link.run(page)
+        if not members:
+            return []
+        ids = [bytes(member).decode(errors="surrogateescape") for member in members]
+        (rows,) = await self._link.run(("MGET", *(_key(_VALUES, kind, id_) for id_ in ids)))
+        found = []
+        for id_, row in zip(ids, rows, strict=True):
+            expires_at, value, written_owner = _parse_row(row or b"")
+            if value is not None and expires_at > now and written_owner == owner:
+                found.append(StoredValue(kind, id_, value, expires_at, owner))
+        return found
 
     async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.take`."""
@@ -128,10 +152,10 @@ class RedisStore:
         async for keys in self._scan(_VALUES):
             (rows,) = await self._link.run(("MGET", *keys))
             for key, row in zip(keys, rows, strict=True):
-                expires_at, value = _parse_row(row or b"")
+                expires_at, value, owner = _parse_row(row or b"")
                 if value is not None and expires_at > now:
                     kind, _, id_ = key.removeprefix(_VALUES).partition(":")
-                    yield StoredValue(kind, id_, value, expires_at)
+                    yield StoredValue(kind, id_, value, expires_at, owner)
 
     async def read_ends(self, *, now: int) -> AsyncIterator[StoredEnd]:
         """See `Store.read_ends`."""
@@ -185,22 +209,25 @@ def _expiry_ms(expires_at: int) -> int:
     return (expires_at + EXPIRY_SLACK_SECONDS) * 1000
 
 
-def _render_row(value: bytes, expires_at: int) -> bytes:
-    return b"%d\n%b" % (expires_at, value)
+def _render_row(value: bytes, expires_at: int, owner: str = "") -> bytes:
+    if any(letter.isspace() for letter in owner):
+        raise ValueError(f"an owner must be one word: {owner!r}")
+    return b"%d%b\n%b" % (expires_at, f" {owner}".encode() if owner else b"", value)
 
 
-def _parse_row(row: bytes) -> tuple[int, bytes | None]:
-    """Expiry and value; None for what is not ours."""
-    expires_at, newline, value = row.partition(b"\n")
+def _parse_row(row: bytes) -> tuple[int, bytes | None, str]:
+    """Expiry, value and owner; None for a value that is not ours."""
+    head, newline, value = row.partition(b"\n")
+    expires_at, _, owner = head.partition(b" ")
     is_ours = newline and expires_at.isdigit() and len(expires_at) < 20
-    return (int(expires_at), value) if is_ours else (0, None)
+    return (int(expires_at), value, owner.decode(errors="surrogateescape")) if is_ours else (0, None, "")
 
 
 def _find_living(row: Any, now: int) -> bytes | None:
     """What is not ours is empty, which no seal fits: it is reported and lets nobody in."""
     if row is None:
         return None
-    expires_at, value = _parse_row(row)
+    expires_at, value, _ = _parse_row(row)
     if value is None:
         return b""
     return value if expires_at > now else None

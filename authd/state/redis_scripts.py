@@ -8,7 +8,7 @@ Sent whole each time: after a failover no server has to be told of them first.
 PUT_IF_ABSENT = """
 local row = redis.call('GET', KEYS[1])
 if row then
-    local expires_at = tonumber(string.match(row, '^(%d+)\\n'))
+    local expires_at = tonumber(string.match(row, '^(%d+)[^\\n]*\\n'))
     if not expires_at or expires_at > tonumber(ARGV[1]) then return 0 end
 end
 if ARGV[3] == '0' then redis.call('SET', KEYS[1], ARGV[2])
@@ -16,12 +16,30 @@ else redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3]) end
 return 1
 """
 
-# KEYS: value. ARGV: now, the old value, row, expiry in ms (0 for never).
-REPLACE = """
-local expires_at, value = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+)\\n(.*)$')
+# What an owner has: ids by expiry, kept as long as the last of them. What Redis has removed by now goes from it, too.
+_OWN = """
+local function own(key, id, expires_at, expiry_ms)
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', redis.call('TIME')[1] - (expiry_ms / 1000 - expires_at))
+    redis.call('ZADD', key, expires_at, id)
+    local last = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
+    redis.call('PEXPIREAT', key, string.format('%.0f', expiry_ms + (last - expires_at) * 1000))
+end
+"""
+
+# KEYS: value, what its owner has. ARGV: row, expiry in ms, id, expiry.
+PUT_OWNED = f"""{_OWN}
+redis.call('SET', KEYS[1], ARGV[1], 'PXAT', ARGV[2])
+own(KEYS[2], ARGV[3], ARGV[4], ARGV[2])
+return 1
+"""
+
+# KEYS: value, and what its owner has if it has one. ARGV: now, the old value, row, expiry in ms (0: never), id, expiry.
+REPLACE = f"""{_OWN}
+local expires_at, value = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+)[^\\n]*\\n(.*)$')
 if not expires_at or tonumber(expires_at) <= tonumber(ARGV[1]) or value ~= ARGV[2] then return 0 end
 if ARGV[4] == '0' then redis.call('SET', KEYS[1], ARGV[3])
 else redis.call('SET', KEYS[1], ARGV[3], 'PXAT', ARGV[4]) end
+if KEYS[2] then own(KEYS[2], ARGV[5], ARGV[6], ARGV[4]) end
 return 1
 """
 

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from authd.errors import StoreDamagedError, StoreError, StoreUnavailableError
-from authd.state.base import DEADLINE_SECONDS, StoredEnd, StoredValue, Tombstone
+from authd.state.base import DEADLINE_SECONDS, MOST_OWNED, StoredEnd, StoredValue, Tombstone
 from authd.state.group_writer import GroupWriter
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Less than the deadline, so that a locked file is told as such and not as a timeout.
 _BUSY_TIMEOUT_MS = 150
 _SWEEP_ROWS = 500
@@ -28,9 +28,10 @@ _SWEEP_ROWS = 500
 _SCHEMA = """
 CREATE TABLE "values" (
     kind TEXT NOT NULL, id TEXT NOT NULL, value BLOB NOT NULL, expires_at INTEGER NOT NULL,
-    PRIMARY KEY (kind, id)
+    owner TEXT NOT NULL DEFAULT '', PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
 CREATE INDEX values_by_expiry ON "values" (expires_at);
+CREATE INDEX values_by_owner ON "values" (kind, owner, expires_at) WHERE owner <> '';
 CREATE TABLE counters (
     kind TEXT NOT NULL, id TEXT NOT NULL, started_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, count INTEGER NOT
     NULL, PRIMARY KEY (kind, id)
@@ -41,6 +42,14 @@ CREATE TABLE tombstones (
 );
 CREATE INDEX tombstones_by_expiry ON tombstones (remembered_until);
 """
+
+# What makes a file of each older version one of the next.
+_MIGRATIONS = {
+    1: """
+ALTER TABLE "values" ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+CREATE INDEX values_by_owner ON "values" (kind, owner, expires_at) WHERE owner <> '';
+""",
+}
 
 _Result = TypeVar("_Result")
 
@@ -64,21 +73,23 @@ class SqliteStore:
         """See `Store.check`. A file that could be opened is fit."""
         return []
 
-    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int) -> None:
+    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int, owner: str = "") -> None:
         """See `Store.put`."""
-        statement = 'INSERT OR REPLACE INTO "values" VALUES (?, ?, ?, ?)'
-        await self._write(lambda db: db.execute(statement, (kind, id_, value, expires_at)).rowcount)
+        statement = 'INSERT OR REPLACE INTO "values" (kind, id, value, expires_at, owner) VALUES (?, ?, ?, ?, ?)'
+        await self._write(lambda db: db.execute(statement, (kind, id_, value, expires_at, owner)).rowcount)
 
     async def put_if_absent(self, kind: str, id_: str, value: bytes, *, now: int, expires_at: int) -> bool:
         """See `Store.put_if_absent`."""
         statement = """
-            INSERT INTO "values" VALUES (:kind, :id, :value, :expires_at)
+            INSERT INTO "values" (kind, id, value, expires_at) VALUES (:kind, :id, :value, :expires_at)
             ON CONFLICT (kind, id) DO UPDATE SET value = :value, expires_at = :expires_at
             WHERE "values".expires_at <= :now"""
         row = {"kind": kind, "id": id_, "value": value, "expires_at": expires_at, "now": now}
         return await self._write(lambda db: db.execute(statement, row).rowcount == 1)
 
-    async def replace(self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int) -> bool:
+    async def replace(
+        self, kind: str, id_: str, old: bytes, new: bytes, *, now: int, expires_at: int, owner: str = ""
+    ) -> bool:
         """See `Store.replace`."""
         statement = """
             UPDATE "values" SET value = :new, expires_at = :expires_at
@@ -90,6 +101,15 @@ class SqliteStore:
         """See `Store.find`."""
         statement = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
         return await self._read(lambda db: _first(db.execute(statement, (kind, id_, now)).fetchone()))
+
+    async def find_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
+        """See `Store.find_owned`."""
+        # The condition on the index is said again: SQLite does not look into what is bound.
+        statement = """
+            SELECT kind, id, value, expires_at, owner FROM "values"
+            WHERE kind = ? AND owner = ? AND owner <> '' AND expires_at > ? ORDER BY expires_at DESC LIMIT ?"""
+        rows = await self._read(lambda db: db.execute(statement, (kind, owner, now, MOST_OWNED)).fetchall())
+        return [StoredValue(*row) for row in rows]
 
     async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.take`."""
@@ -164,9 +184,9 @@ class SqliteStore:
     async def read_values(self, *, now: int) -> AsyncIterator[StoredValue]:
         """See `Store.read_values`."""
         statement = f"""
-            SELECT kind, id, value, expires_at FROM "values"
+            SELECT kind, id, value, expires_at, owner FROM "values"
             WHERE (kind, id) > (?, ?) AND expires_at > ? ORDER BY kind, id LIMIT {_SWEEP_ROWS}"""  # noqa: S608
-        page: list[tuple[str, str, bytes, int]] = [("", "", b"", 0)]
+        page: list[tuple[str, str, bytes, int, str]] = [("", "", b"", 0, "")]
         while page:
             after = (*page[-1][:2], now)
             page = await self._read_page(statement, after)
@@ -281,19 +301,36 @@ def _require_content(path: Path) -> None:
 
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:
-    """Make the schema in an empty file. Two workers may try at once: the lock lets one do it, the other finds it
-    done."""
+    """Make the schema in an empty file, or bring an older one up to date. Two workers may try at once: the lock lets
+    one do it, the other finds it done."""
     connection.execute(f"PRAGMA busy_timeout={10 * _BUSY_TIMEOUT_MS}")
+    if 0 < _version_of(connection) < SCHEMA_VERSION:
+        _back_up(path, connection)
     connection.execute("BEGIN IMMEDIATE")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
+    version = _version_of(connection)
+    steps = [_SCHEMA] if version == 0 else [_MIGRATIONS[old] for old in range(version, SCHEMA_VERSION)]
+    for statement in ";".join(steps).split(";"):
+        connection.execute(statement)
+    if version < SCHEMA_VERSION:
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     connection.execute("COMMIT")
     connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
     if version > SCHEMA_VERSION:
         raise StoreDamagedError(f"{path}: written by a newer authd (schema {version}, this one knows {SCHEMA_VERSION})")
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _back_up(path: Path, connection: sqlite3.Connection) -> None:
+    """A copy beside the file before its schema changes, for whoever has to go back to the authd of before."""
+    copy = path.with_name(f"{path.name}.schema-{_version_of(connection)}")
+    if not copy.exists():
+        beside = path.with_name(f"{copy.name}.{os.getpid()}")
+        _create(beside)
+        connection.execute("VACUUM INTO ?", (str(beside),))
+        os.replace(beside, copy)
 
 
 def _store_error(path: Path, error: sqlite3.Error) -> StoreError:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from authd.access import Access
+from authd.application_tokens import ApplicationTokens
 from authd.attempts import Attempts
 from authd.config import Config, parse_config
 from authd.credentials import CheckRequest, Credentials
@@ -21,6 +22,7 @@ from authd.keys import Keyring, generate_keyring
 from authd.limits import LoginLimits
 from authd.login import Login
 from authd.login_steps import Client
+from authd.machine_tokens import MachineTokens
 from authd.model import Facts, Identity, Session
 from authd.policy.index import build_index
 from authd.sealing import Sealer
@@ -146,6 +148,7 @@ class House:
     clock: Clock = field(default_factory=Clock)
     monotonic: Clock = field(default_factory=Clock)
     keyring: Keyring = field(default_factory=get_keyring)
+    idle_seconds: int = 0
 
     def __post_init__(self) -> None:
         self.store = SqliteStore(self.directory / "authd.db")
@@ -159,9 +162,12 @@ class House:
         self.sessions = self.make_sessions()
         self.tokens = Tokens(issuer=f"https://{TEAM}", keyring=lambda: self.keyring, clock=self.clock)
         self.attempts = Attempts(self.sealer, self.clock)
+        application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
         self.access = Access(
             index=lambda: self.index,
             credentials=Credentials(tokens=self.tokens, sessions=self.sessions, issuers=self.issuers, clock=self.clock),
+            application_tokens=application_tokens,
+            machine_tokens=MachineTokens(self.tokens, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=1,
         )
@@ -169,6 +175,7 @@ class House:
             policies=lambda: Policies(self.config, self.index, self.providers),
             attempts=self.attempts,
             tokens=self.tokens,
+            application_tokens=application_tokens,
             sessions=self.sessions,
             records=self.records,
             limits=LoginLimits(self.store, limits=lambda: (30, 10, 60), clock=self.clock),
@@ -199,6 +206,7 @@ class House:
             clock=self.clock,
             monotonic=self.monotonic,
             outage_grace_seconds=outage_grace_seconds,
+            idle_seconds=lambda: self.idle_seconds,
         )
 
     async def open_session(self, application_id: str = "grafana", **changes: Any) -> tuple[Session, str]:

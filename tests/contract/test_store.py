@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from authd.state.base import Store
+from authd.state.base import MOST_OWNED, Store
 
 # By the stores' clients. The servers of Redis, which have clocks of their own, are not there yet.
 NOW = 4_000_000_000
@@ -155,3 +155,39 @@ async def test_what_is_missing_or_has_expired_is_replaced_by_nobody(store: Store
     for id_ in ("late", "never"):
         assert await store.replace("keyring", id_, b"old", b"new", now=NOW, expires_at=NOW + 99) is False
         assert await store.find("keyring", id_, now=NOW) is None
+
+
+async def test_what_an_owner_has_is_found_until_it_ends(store: Store) -> None:
+    await store.put("session", "short", b"1", expires_at=NOW + 10, owner="jane")
+    await store.put("session", "long", b"2", expires_at=NOW + 99, owner="jane")
+    await store.put("session", "other", b"3", expires_at=NOW + 99, owner="john")
+    await store.put("session", "nobody's", b"4", expires_at=NOW + 99)
+    await store.put("refresh", "long", b"5", expires_at=NOW + 99, owner="jane")
+
+    found = await store.find_owned("session", "jane", now=NOW)
+    assert [(each.id, each.value, each.owner) for each in found] == [("long", b"2", "jane"), ("short", b"1", "jane")]
+    assert [each.id for each in await store.find_owned("session", "jane", now=NOW + 10)] == ["long"]
+    await store.end("session", "long", now=NOW, remembered_until=NOW + 99)
+    assert [each.id for each in await store.find_owned("session", "jane", now=NOW)] == ["short"]
+    assert await store.find_owned("session", "", now=NOW) == []
+    assert await store.find_owned("session", "nobody", now=NOW) == []
+
+
+async def test_a_replaced_value_stays_its_owners_and_lives_longer(store: Store) -> None:
+    await store.put("session", "a", b"1", expires_at=NOW + 10, owner="jane")
+    assert await store.replace("session", "a", b"1", b"2", now=NOW, expires_at=NOW + 50, owner="jane")
+    (found,) = await store.find_owned("session", "jane", now=NOW + 20)
+    assert (found.value, found.expires_at) == (b"2", NOW + 50)
+
+
+async def test_an_owner_has_no_end_of_values_but_a_list_has(store: Store) -> None:
+    for number in range(MOST_OWNED + 5):
+        await store.put("session", str(number), b"1", expires_at=NOW + 10 + number, owner="jane")
+    found = await store.find_owned("session", "jane", now=NOW)
+    assert [int(each.id) for each in found] == list(range(MOST_OWNED + 4, 4, -1))
+
+
+async def test_what_is_read_out_says_whose_it_is(store: Store) -> None:
+    await store.put("session", "a", b"1", expires_at=NOW + 10, owner="jane")
+    await store.put("session", "b", b"2", expires_at=NOW + 10)
+    assert {each.id: each.owner async for each in store.read_values(now=NOW)} == {"a": "jane", "b": ""}

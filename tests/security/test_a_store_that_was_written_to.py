@@ -37,7 +37,10 @@ def rows(edge: Edge, kind: str) -> dict[str, bytes]:
 
 def put(edge: Edge, kind: str, id_: str, value: object, expires_at: int = 2**52) -> None:
     with writing(edge) as db:
-        db.execute('INSERT OR REPLACE INTO "values" VALUES (?, ?, ?, ?)', (kind, id_, value, expires_at))
+        db.execute(
+            'INSERT OR REPLACE INTO "values" (kind, id, value, expires_at) VALUES (?, ?, ?, ?)',
+            (kind, id_, value, expires_at),
+        )
 
 
 async def status_of(edge: Edge, token: str) -> int:

@@ -12,6 +12,7 @@ import yaml
 from authd.audit import _JsonLines
 from authd.config import parse_config
 from authd.errors import StoreUnavailableError
+from authd.model import Reason, Session
 from tests.security.conftest import StartEdge
 from tests.security.edge import PROVIDER, Edge
 
@@ -106,7 +107,7 @@ async def test_a_reload_that_cannot_be_used_changes_nothing_and_revocations_go_o
     session = await edge.log_in()
     cookie = edge.cookie(edge.token(session))
     await other.worker.sessions.end(session)
-    await run_for_a_while(edge, lambda: not offered and edge.worker.sessions.has_ended(session.id))
+    await run_for_a_while(edge, lambda: not offered and has_ended(edge, session))
     assert (await edge.check(cookie=cookie)).status == 401
     assert "config.refused" in [record.getMessage() for record in caplog.records]
     assert edge.worker.policies().config.identity_providers[0].issuer == PROVIDER["issuer"]
@@ -124,10 +125,14 @@ async def test_a_fault_in_the_upkeep_does_not_stop_revocations(
 
     monkeypatch.setattr(edge.worker.metrics, "flush", flush)
     session = await edge.log_in()
-    task = run_for_a_while(edge, lambda: not faults and edge.worker.sessions.has_ended(session.id))
+    task = run_for_a_while(edge, lambda: not faults and has_ended(edge, session))
     ending = asyncio.create_task(_end_later(other, session))
     await task
     await ending
+
+
+def has_ended(edge: Edge, session: Session) -> bool:
+    return edge.worker.sessions.why_gone(session.id) is Reason.SESSION_ENDED
 
 
 async def _end_later(edge: Edge, session: Any) -> None:

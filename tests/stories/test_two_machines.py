@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +16,7 @@ from tests.harness.browser import NAVIGATION, Browser
 from tests.harness.redis import RedisServers, running_sentinels
 from tests.harness.second_machine import SECOND, second_machine
 from tests.harness.stack import TEAM, Stack, start_stack
+from tests.stories.test_login import claims_in
 from tests.stories.waiting import wait_until
 
 FIRST = "127.0.0.1"
@@ -74,6 +79,54 @@ def test_a_login_may_change_machines_at_every_step(machines: tuple[Stack, Stack]
         answer = on(browser, (FIRST, SECOND)[turn % 2]).request(target)
     assert answer.status == 200
     assert turn >= 4
+
+
+REVOCATIONS = {
+    "one": lambda session: ["--session", session[:8]],
+    "person": lambda session: ["--person", "Alice@Example.com"],
+    "provider": lambda session: ["--provider", "corp"],
+    "everything": lambda session: ["--everything", "--yes"],
+    "application": lambda session: ["--application", "grafana"],
+}
+
+
+def run_sessions(machine: Stack, *arguments: str) -> dict[str, Any]:
+    """`authd sessions`, as an operator runs it on one of the machines."""
+    command = [sys.executable, "-m", "authd.cli", "sessions", *arguments, "--json"]
+    command += ["--config", str(machine.directory / "authd.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize("what", REVOCATIONS)
+def test_an_operator_revokes_on_one_machine_and_a_hot_page_is_refused_on_both(
+    machines: tuple[Stack, Stack], what: str
+) -> None:
+    first, second = machines
+    grafana = first.url("grafana.test")
+    alice = first.log_in(grafana, "alice")
+    session = str(claims_in(alice, "grafana.test")["identity_nonce"])
+    listed = run_sessions(second, "list", "--person", "alice@example.com")["sessions"]
+    assert session in {each["id"] for each in listed}
+    assert run_sessions(second, "show", session[:8])["email"] == "alice@example.com"
+    for machine in (FIRST, SECOND) * 3:
+        assert on(alice, machine).request(grafana).status == 200
+
+    revoked = run_sessions(second, "revoke", *REVOCATIONS[what](session))
+
+    assert revoked["sessions"] == (None if what == "application" else revoked["sessions"] or 0)
+    for machine in (FIRST, SECOND):
+        kept = on(alice, machine)
+        wait_until(lambda kept=kept: kept.request(grafana).status == 302, f"out on {machine}", WITHIN_SECONDS)
+    # Who may log in may do so again at once; of an application alone, the way there asks nobody anything.
+    if what == "application":
+        time.sleep(1)
+        assert on(alice, SECOND).visit(grafana).status == 200
+    else:
+        time.sleep(1)
+        assert on(first.log_in(grafana, "alice"), SECOND).request(grafana).status == 200
 
 
 def test_both_sign_with_the_same_keys(machines: tuple[Stack, Stack]) -> None:

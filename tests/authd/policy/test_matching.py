@@ -135,6 +135,7 @@ def test_what_an_application_inherits_from_the_organisation() -> None:
         "domains": ["b.example.com/x"],
         "session_duration": "1h",
         "allowed_idps": ["two"],
+        "policies": [policy, {**policy, "session_duration": "10m"}],
     }
     index = create_index(
         identity_providers=[{**provider, "id": "one"}, {**provider, "id": "two"}],
@@ -142,8 +143,9 @@ def test_what_an_application_inherits_from_the_organisation() -> None:
         applications=[plain, own],
     )
     first, second = index.applications
-    assert (first.name, first.session_duration_seconds, first.allowed_idps) == ("plain", 43200, ("one", "two"))
-    assert (second.name, second.session_duration_seconds, second.allowed_idps) == ("Own", 3600, ("two",))
+    assert (first.name, first.allowed_idps) == ("plain", ("one", "two"))
+    assert (second.name, second.allowed_idps) == ("Own", ("two",))
+    assert [each.session_duration_seconds for each in (*first.policies, *second.policies)] == [43200, 3600, 600]
     assert (first.cookie_name, first.is_path_bound) == ("CF_AUTHORIZATION", False)
     assert (second.cookie_name, second.is_path_bound) == (f"CF_AUTHORIZATION_{second.aud[:8]}", True)
 
