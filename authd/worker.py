@@ -23,6 +23,7 @@ from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
 from authd.limits import CodeLimits, LoginLimits
 from authd.login import Login
+from authd.machine_tokens import MachineTokens
 from authd.metrics import Metrics
 from authd.pin_login import PinLogin
 from authd.pin_mails import PinMails
@@ -108,6 +109,7 @@ class Worker:
                 tokens=self.tokens, sessions=self.sessions, issuers=self._issuers, clock=self.clock
             ),
             application_tokens=application_tokens,
+            machine_tokens=MachineTokens(self.tokens, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=config.decision_cache_seconds,
         )

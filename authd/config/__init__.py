@@ -16,6 +16,7 @@ from authd.config.schema import (
     ListConfig,
     LoginRateLimit,
     PolicyConfig,
+    TokenIssuerConfig,
 )
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "OidcConfig",
     "OneTimePinConfig",
     "PolicyConfig",
+    "TokenIssuerConfig",
     "derive_aud",
     "derive_policy_id",
     "load_config",

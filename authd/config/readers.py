@@ -32,6 +32,8 @@ BASE_DIR = "base_dir"
 MAX_SOCKET_PATH_BYTES = 107
 """unix(7): 108 with the final NUL."""
 
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+
 # Names that authd itself uses: an application's token under one of them would be mistaken for it.
 _RESERVED_COOKIES = frozenset(("cf_appsession", "__host-cf_appsession", "__host-authd_team"))
 
@@ -258,6 +260,19 @@ def require_domains(domains: tuple[DomainPattern, ...]) -> tuple[DomainPattern, 
     if not domains:
         raise SettingError("needs at least one domain", allowed="host or host/path")
     return domains
+
+
+def read_algorithm(value: Any) -> str:
+    """Asymmetric ones alone: with another, whoever can verify could sign (J30)."""
+    if value not in ALGORITHMS:
+        raise SettingError("is not an algorithm that may sign tokens", allowed=", ".join(ALGORITHMS))
+    return str(value)
+
+
+def require_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if not entries:
+        raise SettingError("needs at least one entry")
+    return entries
 
 
 def require_openid(scopes: tuple[str, ...]) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ def _collect_names(config: Config, raw: dict[str, Any]) -> _Names:
         ip_lists=_declared(raw, "lists", "name", type="ip"),
         # Who comes through another edge comes from its issuer.
         providers=_declared(raw, "identity_providers", "id") | _declared(raw, "applications", "issuer"),
-        token_issuers=_declared(raw, "applications", "issuer"),
+        token_issuers=_declared(raw, "token_issuers", "id") | _declared(raw, "applications", "issuer"),
         provider_settings={provider.id: provider for provider in config.identity_providers},
     )
 

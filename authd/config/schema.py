@@ -25,6 +25,7 @@ from authd.config.sections import (
     PolicyConfig,
     RuleSetSection,
     Section,
+    TokenIssuerConfig,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "PolicyConfig",
     "RuleSetSection",
     "Section",
+    "TokenIssuerConfig",
 ]
 
 
@@ -192,6 +194,9 @@ class Config(Section):
         description="Permit an application on the team host, whose scripts then share the login's origin.",
     )
     identity_providers: tuple[AnyProvider, ...] = Field(default=(), description="Who says who somebody is.")
+    token_issuers: tuple[TokenIssuerConfig, ...] = Field(
+        default=(), description="Whose bearer tokens machines may bring."
+    )
     groups: tuple[GroupConfig, ...] = Field(default=(), description="Named sets of rules.")
     lists: tuple[ListConfig, ...] = Field(default=(), description="Named lists of addresses or networks.")
     applications: tuple[ApplicationConfig, ...] = Field(default=(), description="What is protected, and from whom.")

@@ -35,6 +35,29 @@ class LoginRateLimit(Section):
         return self.window
 
 
+class TokenIssuerConfig(Section):
+    """Another issuer, whose bearer tokens machines bring. It logs nobody in."""
+
+    id: kind.Identifier = Field(description="Stable name; `token_issuer` and `token_claim` rules refer to it.")
+    issuer: kind.Issuer = Field(description="The issuer, to the letter as its tokens name it (`iss`).")
+    audiences: kind.Audiences = Field(description="What a token must be for: one of these in its `aud`.")
+    jwks_uri: kind.Issuer | None = Field(
+        default=None, description="Where it publishes its keys; as its discovery document says if left out."
+    )
+    ca_file: kind.AuthorityFile | None = Field(
+        default=None, description="Certificates that vouch for that issuer's host, instead of the system's."
+    )
+    algorithms: kind.Algorithms = Field(default=("RS256", "ES256"), description="Algorithms that may have signed.")
+    types: kind.TokenTypes = Field(
+        default=("JWT",), description="What a token may call itself (`typ`); none at all is `JWT`."
+    )
+    subject_claim: kind.Text = Field(default="sub", description="The claim that names the machine.")
+    scope_claim: kind.Text = Field(default="scope", description="The claim that is read as words with spaces between.")
+    groups_claim: kind.Text | None = Field(
+        default=None, description="The claim whose groups the application is told; none if left out."
+    )
+
+
 class RuleSetSection(Section):
     """The three lists of rules: any of `include`, all of `require`, none of `exclude`."""
 

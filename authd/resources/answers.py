@@ -113,6 +113,11 @@ class Answers:
         )
         self.page(resp, falcon.HTTP_401, page)
 
+    def bearer_refused(self, resp: falcon.asgi.Response) -> None:
+        """401 for a machine (RFC 6750 3): JSON, never a login. The same whatever was wrong with its token."""
+        resp.set_header("WWW-Authenticate", 'Bearer realm="authd", error="invalid_token"')
+        self.json(resp, falcon.HTTP_401, {"error": "invalid_token", "reference": _reference(resp)})
+
     def edge_needed(self, resp: falcon.asgi.Response, application: Application, host: str, *, as_page: bool) -> None:
         """401 where people log in at another edge. The same whatever was wrong with its token."""
         resp.set_header("WWW-Authenticate", 'Cloudflare-Access realm="authd"')
