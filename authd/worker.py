@@ -21,10 +21,13 @@ from authd.in_force import Policies
 from authd.issuers import Issuers
 from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
-from authd.limits import LoginLimits
+from authd.limits import CodeLimits, LoginLimits
 from authd.login import Login
 from authd.machine_tokens import MachineTokens
 from authd.metrics import Metrics
+from authd.pin_login import PinLogin
+from authd.pin_mails import PinMails
+from authd.pin_requests import PinRequests
 from authd.policy.index import build_index
 from authd.providers import Providers, load_client_secret
 from authd.sealing import Sealer
@@ -110,14 +113,37 @@ class Worker:
             clock=self.clock,
             decision_cache_seconds=config.decision_cache_seconds,
         )
+        attempts = Attempts(sealer, self.clock)
+        limits = LoginLimits(self.store, limits=self._login_limits, clock=self.clock)
         self.login = Login(
             policies=self.policies,
-            attempts=Attempts(sealer, self.clock),
+            attempts=attempts,
             tokens=self.tokens,
             application_tokens=application_tokens,
             sessions=self.sessions,
             records=self.records,
-            limits=LoginLimits(self.store, limits=self._login_limits, clock=self.clock),
+            limits=limits,
+            clock=self.clock,
+            new_id=new_id,
+        )
+        self._join_pins(sealer, attempts, limits)
+
+    def _join_pins(self, sealer: Sealer, attempts: Attempts, limits: LoginLimits) -> None:
+        """The third story, which only those see who log in by a code."""
+        code_limits = CodeLimits(self.store, clock=self.clock)
+        self._pin_mails = PinMails(
+            policies=self.policies, records=self.records, limits=code_limits, metrics=self.metrics, new_id=new_id
+        )
+        self.pin_login = PinLogin(
+            policies=self.policies,
+            login=self.login,
+            attempts=attempts,
+            requests=PinRequests(sealer, self.clock),
+            records=self.records,
+            mails=self._pin_mails,
+            login_limits=limits,
+            code_limits=code_limits,
+            metrics=self.metrics,
             clock=self.clock,
             new_id=new_id,
         )
@@ -210,6 +236,7 @@ class Worker:
 
     def close(self) -> None:
         """Let go of the connections to providers and issuers; the store is its opener's to close."""
+        self._pin_mails.close()
         self._providers.close()
         self._issuers.close()
 

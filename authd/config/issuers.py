@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from authd.config.mistakes import Path, PlacedMistake
+from authd.config.oidc import OidcConfig
 from authd.config.references import walk_rules
 from authd.config.rules import LoginMethodRule, OidcRule, Rule, TokenClaimRule, TokenIssuerRule
 from authd.config.schema import ApplicationConfig, Config, TokenIssuerConfig
@@ -53,7 +54,7 @@ def _check_token_issuer(config: Config, path: Path, issuer: TokenIssuerConfig) -
             message = f"is the edge of applications[{position}], whose tokens are about people"
             yield PlacedMistake((*path, "issuer"), message, issuer.issuer)
             break
-    for provider in config.identity_providers:
+    for provider in (each for each in config.identity_providers if isinstance(each, OidcConfig)):
         if provider.issuer == issuer.issuer and provider.client_id in issuer.audiences:
             place = (*path, "audiences", issuer.audiences.index(provider.client_id))
             message = f"is the client_id of identity provider {provider.id}: the ID tokens of logins would count"

@@ -15,11 +15,11 @@ from pydantic import Field, model_validator
 
 from authd.config import settings as kind
 from authd.config.domains import parse_host_and_port
+from authd.config.identity_providers import AnyProvider, IdentityProviderConfig
 from authd.config.mistakes import SettingError, raise_mistakes
 from authd.config.sections import (
     CorsHeaders,
     GroupConfig,
-    IdentityProviderConfig,
     ListConfig,
     LoginRateLimit,
     PolicyConfig,
@@ -193,7 +193,7 @@ class Config(Section):
         default=False,
         description="Permit an application on the team host, whose scripts then share the login's origin.",
     )
-    identity_providers: tuple[IdentityProviderConfig, ...] = Field(default=(), description="Who says who somebody is.")
+    identity_providers: tuple[AnyProvider, ...] = Field(default=(), description="Who says who somebody is.")
     token_issuers: tuple[TokenIssuerConfig, ...] = Field(
         default=(), description="Whose bearer tokens machines may bring."
     )

@@ -35,48 +35,6 @@ class LoginRateLimit(Section):
         return self.window
 
 
-class IdentityProviderConfig(Section):
-    """One identity provider. With neither secret, authd is a public client (PKCE alone)."""
-
-    not_built: ClassVar[frozenset[str]] = frozenset(
-        ("auth_url", "certs_url", "email_claim_name", "pkce_enabled", "prompt", "token_url")
-    )
-
-    id: kind.Identifier = Field(description="Stable name; rules and sessions refer to it.")
-    type: Literal["oidc"] = Field(description="Kind of provider; this version has `oidc`.")
-    name: kind.Label = Field(default="", description="What the chooser page shows; the id if left out.")
-    issuer: kind.Issuer = Field(description="The OpenID Connect issuer; discovery starts here.")
-    client_id: kind.Text = Field(description="The client id that the provider gave to authd.")
-    client_secret_file: kind.File | None = Field(
-        default=None,
-        description="File with the client secret; without any secret authd is a public client (PKCE alone).",
-    )
-    client_secret_env: kind.Environment | None = Field(
-        default=None, description="Environment variable with the client secret, instead of the file."
-    )
-    scopes: kind.Scopes = Field(
-        default=("openid", "email", "profile"), description="Scopes to ask for; `openid` must be among them."
-    )
-    claims: tuple[kind.Text, ...] = Field(
-        default=(), description="Claims to keep with the identity, for `oidc` rules and the token's `custom`."
-    )
-    email_claim: kind.Text = Field(default="email", description="The claim that holds the e-mail address.")
-    groups_claim: kind.Text = Field(default="groups", description="The claim that holds the groups.")
-    assume_email_verified: kind.Flag = Field(
-        default=False, description="Believe addresses of a provider that never says whether it verified them."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.client_secret_file is not None and self.client_secret_env is not None:
-            raise SettingError("must not stand beside client_secret_file", path=("client_secret_env",))
-        return self
-
-    @property
-    def display_name(self) -> str:
-        return self.name or self.id
-
-
 class TokenIssuerConfig(Section):
     """Another issuer, whose bearer tokens machines bring. It logs nobody in."""
 

@@ -22,7 +22,7 @@ class RuleCompiler:
         self._find_country = find_country
         self._groups: Mapping[str, GroupConfig] = {group.name: group for group in config.groups}
         self._lists: Mapping[str, ListConfig] = {entry.name: entry for entry in config.lists}
-        self._groups_claims = {provider.id: provider.groups_claim for provider in config.identity_providers}
+        self._groups_claims = {provider.id: provider.groups_claim_name for provider in config.identity_providers}
         self._compiled: dict[written.Rule, rules.Rule] = {}
 
     def compile_rule_set(self, section: RuleSetSection) -> RuleSet:
