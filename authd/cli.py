@@ -106,6 +106,8 @@ def config_schema() -> None:
 @click.option("--method", default="GET", show_default=True, help="The HTTP method.")
 @click.option("--login-method", help="Id of the identity provider; the first one if left out.")
 @click.option("--auth-method", "auth_methods", multiple=True, help="How the person proved it, such as mfa. Repeatable.")
+@click.option("--token-issuer", help="A machine with a token of this issuer asks, and no person.")
+@click.option("--claim", "claims", multiple=True, help="NAME=VALUE of that token. Repeatable.")
 @json_option
 def explain(
     config_path: Path,
@@ -117,6 +119,8 @@ def explain(
     method: str,
     login_method: str | None,
     auth_methods: tuple[str, ...],
+    token_issuer: str | None,
+    claims: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Say what would become of a request, and which policies and rules were looked at.
@@ -124,7 +128,7 @@ def explain(
     Example: authd explain --url https://grafana.example.com/ --email jane@example.com --groups staff,admins
     """
     from authd.countries import parse_country
-    from authd.explain_request import build_identity, explain_request
+    from authd.explain_request import build_identity, build_machine, explain_request
     from authd.model import Facts
     from authd.policy.explain import render_explanation
 
@@ -140,7 +144,8 @@ def explain(
         provider_id=login_method or (known[0] if known else ""),
         auth_methods=auth_methods,
     )
-    facts = Facts(_parse_ip(ip), identity, parse_country(country))
+    machine = build_machine(config, token_issuer, claims) if token_issuer else None
+    facts = Facts(_parse_ip(ip), None if machine else identity, parse_country(country), machine)
     found = explain_request(config, url=url, method=method.upper(), facts=facts)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_explanation(found))
 
