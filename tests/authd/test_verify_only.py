@@ -60,7 +60,7 @@ async def origin(house: House, publisher: FakeProvider) -> House:
     publisher.misbehave = set()
     publisher.key_names = ["provider-1"]
     house.load(CONFIG + ORIGIN.replace("CERTS", f"{publisher.issuer}/jwks"))
-    house.issuers.tend()
+    await house.fetch_issuers_keys()
     return house
 
 
@@ -303,7 +303,7 @@ async def test_an_edge_that_is_down_for_an_hour_logs_nobody_out(origin: House, p
         assert told(await ask(origin, brief)) == expected
     origin.issuers.close()
     restarted = origin.make_another_worker()
-    restarted.issuers.tend()
+    await restarted.fetch_issuers_keys()
     assert told(await ask(restarted, text)) == LET_IN
     restarted.issuers.close()
     await restarted.store.close()

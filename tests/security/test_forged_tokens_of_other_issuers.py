@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from authd.keys import SigningKey
+from tests.authd.idp.logins import until
 from tests.authd.issuers.edge_tokens import AUD, PERSON, TEAM
 from tests.forge import rsa_key
 from tests.idp_server import FakeProvider, running_provider
@@ -34,7 +35,7 @@ def publisher() -> Iterator[FakeProvider]:
 async def origin(start_edge: StartEdge, publisher: FakeProvider) -> Edge:
     certs = f"{publisher.issuer}/jwks"
     verifying = {"id": "origin", "domains": ["origin.test"], "issuer": TEAM, "aud": AUD, "certs_url": certs}
-    return await start_edge(
+    edge = await start_edge(
         applications=[
             *APPLICATIONS,
             verifying | {"policies": [EVERYONE]},
@@ -42,6 +43,9 @@ async def origin(start_edge: StartEdge, publisher: FakeProvider) -> Edge:
         ],
         token_issuers=[{"id": "jobs", "issuer": publisher.issuer, "audiences": ["edge"]}],
     )
+    edge.worker._issuers.tend()
+    await until(lambda: max(edge.worker._issuers.ages_seconds().values()) < 60)
+    return edge
 
 
 def doors(issuer: str) -> dict[str, tuple[str, dict[str, Any], str]]:
