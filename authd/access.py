@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from authd.application_tokens import NO_RENEWAL, ApplicationTokens, Renewal
+from authd.client_certificates import machine_of_certificate
 from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
 from authd.model import Decision, Facts, Outcome, Reason, Session
 from authd.policy.decide import decide
@@ -73,12 +74,15 @@ class Access:
             return Verdict(application)
         if request.is_preflight and application.options_preflight_bypass:
             return Verdict(Decision(Outcome.BYPASS, Reason.PREFLIGHT_BYPASS, application.id), application)
-        if _may_open_without_login(application):
-            # Before any credential: a broken token or store must not close what is open without a login.
-            anonymous = decide(application, request.facts)
-            if anonymous.outcome is Outcome.BYPASS or anonymous.outcome is Outcome.ALLOW:
-                # An outsider could fill the cache with addresses that are open to all: the host's alone.
-                return Verdict(anonymous, application, is_cacheable=index.decision_scope(request.url.host) == "host")
+        # Before any credential: a broken token or store must not close what is open without a login.
+        anonymous = decide(application, request.facts) if _may_open_without_login(application) else None
+        if anonymous and anonymous.outcome is Outcome.BYPASS:
+            return self._let_in_unknown(anonymous, request, application, index)
+        service_token = await self._credentials.find_service_token(request, application)
+        if service_token:
+            return self._decide_on_machine(request, application, index, service_token)
+        if anonymous and anonymous.outcome is Outcome.ALLOW:
+            return self._let_in_unknown(anonymous, request, application, index)
         credential = await self._credentials.find(request, application)
         if not credential.is_somebody:
             return Verdict(_refuse(application, request.facts, credential.reason), application)
@@ -89,6 +93,32 @@ class Access:
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
         verdict = Verdict(decision, application, credential, index, is_cacheable)
         return self._judge_age(verdict, request) if decision.outcome is Outcome.ALLOW else verdict
+
+    def _let_in_unknown(
+        self, decision: Decision, request: CheckRequest, application: Application, index: PolicyIndex
+    ) -> Verdict:
+        """Whom a policy lets in without asking who it is. The application is told whose certificate was shown."""
+        # An outsider could fill the cache with addresses that are open to all: the host's alone.
+        is_cacheable = index.decision_scope(request.url.host) == "host"
+        machine = machine_of_certificate(request.facts.certificate, index.certificate_issuers)
+        if machine is None or decision.outcome is not Outcome.ALLOW:
+            return Verdict(decision, application, is_cacheable=is_cacheable)
+        token = self._application_tokens.issue_for_machine(machine, application, decision, inf)
+        credential = Credential(None, Reason.POLICY_ALLOW, is_keyed=True, token=token, machine=machine)
+        return Verdict(decision, application, credential, index, is_cacheable)
+
+    def _decide_on_machine(
+        self, request: CheckRequest, application: Application, index: PolicyIndex, credential: Credential
+    ) -> Verdict:
+        machine, verified = credential.machine, credential.verified
+        if machine is None or verified is None:
+            return Verdict(Decision(Outcome.LOGIN, credential.reason, application.id), application, credential)
+        decision = decide(application, request.facts.about(None, machine))
+        if decision.outcome is not Outcome.ALLOW:
+            return Verdict(decision, application, credential)
+        token = self._application_tokens.issue_for_machine(machine, application, decision, verified.expires_at)
+        shown = replace(credential, token=token)
+        return Verdict(decision, application, shown, index, _is_scope_fine(index, request), verified.expires_at)
 
     def _judge_age(self, verdict: Verdict, request: CheckRequest) -> Verdict:
         """Somebody may pass: is their token young enough for the policy that says so, and is it time for the next?"""

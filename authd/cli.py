@@ -13,6 +13,7 @@ import click
 from authd import __version__
 from authd.cli_keys import keys
 from authd.cli_options import config_option, json_option
+from authd.cli_service_tokens import service_tokens
 from authd.cli_sessions import sessions
 from authd.cli_state import state
 from authd.config import Config, load_config, render_json_schema
@@ -102,6 +103,9 @@ def config_schema() -> None:
 @click.option("--email", help="Verified e-mail address of the person; nobody is logged in without it.")
 @click.option("--groups", default="", help="Groups of the person, separated by commas.")
 @click.option("--ip", default="192.0.2.1", show_default=True, help="The client's address.")
+@click.option("--service-token", default="", help="Client id of the service token that is brought.")
+@click.option("--certificate-issuer", default="", help="Issuer's name of the client certificate that is shown.")
+@click.option("--common-name", default="", help="Common name of that certificate.")
 @click.option("--country", default="", help="Country that the edge names; the database's if left out.")
 @click.option("--method", default="GET", show_default=True, help="The HTTP method.")
 @click.option("--login-method", help="Id of the identity provider; the first one if left out.")
@@ -114,6 +118,9 @@ def explain(
     groups: str,
     ip: str,
     country: str,
+    service_token: str,
+    certificate_issuer: str,
+    common_name: str,
     method: str,
     login_method: str | None,
     auth_methods: tuple[str, ...],
@@ -124,7 +131,7 @@ def explain(
     Example: authd explain --url https://grafana.example.com/ --email jane@example.com --groups staff,admins
     """
     from authd.countries import parse_country
-    from authd.explain_request import build_identity, explain_request
+    from authd.explain_request import build_certificate, build_identity, build_machine, explain_request
     from authd.model import Facts
     from authd.policy.explain import render_explanation
 
@@ -140,7 +147,9 @@ def explain(
         provider_id=login_method or (known[0] if known else ""),
         auth_methods=auth_methods,
     )
-    facts = Facts(_parse_ip(ip), identity, parse_country(country))
+    machine, certificate = build_machine(service_token), build_certificate(certificate_issuer, common_name)
+    who = None if machine else identity
+    facts = Facts(_parse_ip(ip), who, parse_country(country), machine, certificate)
     found = explain_request(config, url=url, method=method.upper(), facts=facts)
     click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_explanation(found))
 
@@ -201,6 +210,7 @@ def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_js
 
 
 main.add_command(keys)
+main.add_command(service_tokens)
 main.add_command(sessions)
 main.add_command(state)
 

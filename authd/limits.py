@@ -6,10 +6,15 @@ An IPv6 address counts as its /64, since one household or machine has all of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 
 from authd.errors import LoginLimitError
 from authd.state.base import Store
+
+
+def network_of(address: IPv4Address | IPv6Address) -> IPv4Network | IPv6Network:
+    """What counts as one address."""
+    return ip_network((address, 64 if address.version == 6 else 32), strict=False)
 
 
 class LoginLimits:
@@ -24,8 +29,7 @@ class LoginLimits:
     async def count_address(self, address: IPv4Address | IPv6Address) -> None:
         """Count one login from this address. Raises LoginLimitError if there were too many, StoreError."""
         per_address, _, window_seconds = self._limits()
-        network = ip_network((address, 64 if address.version == 6 else 32), strict=False)
-        await self._count("login_address", str(network), per_address, window_seconds)
+        await self._count("login_address", str(network_of(address)), per_address, window_seconds)
 
     async def count_person(self, subject: str) -> None:
         """Count one login of this person. Raises LoginLimitError if there were too many, StoreError."""

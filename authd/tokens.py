@@ -68,6 +68,20 @@ class Tokens:
             claims["custom"] = custom
         return self._sign(claims)
 
+    def issue_machine_token(self, name: str, *, audience: str, expires_at: int) -> str:
+        """What an application is shown of a machine (reference/access-wire.md 2.3). It names no session, so that it is
+        never taken back as a credential."""
+        claims = {
+            "aud": audience,
+            "exp": expires_at,
+            "iat": int(self._clock()),
+            "iss": self._issuer,
+            "type": APPLICATION,
+            "common_name": name,
+            "sub": "",
+        }
+        return self._sign(claims)
+
     def issue_organisation_token(self, session: Session) -> str:
         """The session on the team host. It opens no application: its audience is the issuer itself."""
         return self._sign(self._claims(session, ORGANISATION, self._issuer, session.expires_at))
