@@ -19,10 +19,11 @@ from math import inf
 from authd.application_tokens import NO_RENEWAL, ApplicationTokens, Renewal
 from authd.client_certificates import machine_of_certificate
 from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
+from authd.machine_tokens import MachineTokens
 from authd.model import Decision, Facts, Outcome, Reason, Session
 from authd.policy.decide import decide
 from authd.policy.index import Application, PolicyIndex
-from authd.tokens import VerifiedToken
+from authd.tokens import MachineToken, VerifiedToken
 from authd.urls import decode_path, is_ambiguous_path, readings_of
 
 
@@ -30,7 +31,7 @@ from authd.urls import decode_path, is_ambiguous_path, readings_of
 class Verdict:
     """The decision and what it rests on. `is_cacheable` if on nothing but what stands in nginx' cache key.
 
-    `expires_at` is when the credential ends by today's policies, in Unix seconds.
+    `expires_at` is when the credential ends by today's policies, in Unix seconds, or what the application is `shown`.
     """
 
     decision: Decision
@@ -40,6 +41,7 @@ class Verdict:
     is_cacheable: bool = False
     expires_at: float = inf
     renewal: Renewal = NO_RENEWAL
+    shown: MachineToken | None = None
 
     @property
     def session(self) -> Session | None:
@@ -56,12 +58,14 @@ class Access:
         index: Callable[[], PolicyIndex],
         credentials: Credentials,
         application_tokens: ApplicationTokens,
+        machine_tokens: MachineTokens,
         clock: Callable[[], float],
         decision_cache_seconds: int,
     ) -> None:
         self._index = index
         self._credentials = credentials
         self._application_tokens = application_tokens
+        self._machine_tokens = machine_tokens
         self._clock = clock
         self._decision_cache_seconds = decision_cache_seconds
 
@@ -85,10 +89,11 @@ class Access:
             return self._let_in_unknown(anonymous, request, application, index)
         credential = await self._credentials.find(request, application)
         if not credential.is_somebody:
-            return Verdict(_refuse(application, request.facts, credential.reason), application)
+            return Verdict(_refuse(application, request.facts, credential), application, credential)
         identity = credential.identity
         if identity and identity.provider_id not in application.allowed_idps:
-            return Verdict(_refuse(application, request.facts, Reason.PROVIDER_NOT_ALLOWED), application)
+            unwelcome = replace(credential, reason=Reason.PROVIDER_NOT_ALLOWED)
+            return Verdict(_refuse(application, request.facts, unwelcome), application)
         decision = decide(application, request.facts.about(identity, credential.machine))
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
         verdict = Verdict(decision, application, credential, index, is_cacheable)
@@ -103,9 +108,9 @@ class Access:
         machine = machine_of_certificate(request.facts.certificate, index.certificate_issuers)
         if machine is None or decision.outcome is not Outcome.ALLOW:
             return Verdict(decision, application, is_cacheable=is_cacheable)
-        token = self._application_tokens.issue_for_machine(machine, application, decision, inf)
-        credential = Credential(None, Reason.POLICY_ALLOW, is_keyed=True, token=token, machine=machine)
-        return Verdict(decision, application, credential, index, is_cacheable)
+        credential = Credential(None, Reason.POLICY_ALLOW, is_keyed=True, machine=machine)
+        expires_at = self._clock() + decision.session_seconds
+        return self._show(Verdict(decision, application, credential, index, is_cacheable, expires_at), application)
 
     def _decide_on_machine(
         self, request: CheckRequest, application: Application, index: PolicyIndex, credential: Credential
@@ -116,9 +121,9 @@ class Access:
         decision = decide(application, request.facts.about(None, machine))
         if decision.outcome is not Outcome.ALLOW:
             return Verdict(decision, application, credential)
-        token = self._application_tokens.issue_for_machine(machine, application, decision, verified.expires_at)
-        shown = replace(credential, token=token)
-        return Verdict(decision, application, shown, index, _is_scope_fine(index, request), verified.expires_at)
+        is_cacheable = _is_scope_fine(index, request)
+        verdict = Verdict(decision, application, credential, index, is_cacheable, verified.expires_at)
+        return self._show(verdict, application)
 
     def _judge_age(self, verdict: Verdict, request: CheckRequest) -> Verdict:
         """Somebody may pass: is their token young enough for the policy that says so, and is it time for the next?"""
@@ -127,10 +132,11 @@ class Access:
         if verified is None or application is None or index is None:
             return verdict
         if session is None or not isinstance(verified, VerifiedToken):
-            return replace(verdict, expires_at=verified.expires_at)
+            return self._show(replace(verdict, expires_at=verified.expires_at), application)
         expires_at = min(verified.expires_at, verified.issued_at + verdict.decision.session_seconds)
         if expires_at <= self._clock():
-            return Verdict(_refuse(application, request.facts, Reason.TOKEN_EXPIRED), application)
+            too_old = replace(credential, reason=Reason.TOKEN_EXPIRED)
+            return Verdict(_refuse(application, request.facts, too_old), application)
         if not credential.is_cookie:
             return replace(verdict, expires_at=expires_at)
         renewal = self._application_tokens.renew(
@@ -139,12 +145,27 @@ class Access:
         is_cacheable = verdict.is_cacheable and renewal.issued is None
         return replace(verdict, expires_at=expires_at, renewal=renewal, is_cacheable=is_cacheable)
 
+    def _show(self, verdict: Verdict, application: Application) -> Verdict:
+        """Of a machine the application is shown a token of ours; an edge's own passes as it came."""
+        credential = verdict.credential
+        if credential.machine is None or (credential.token and not credential.is_bearer):
+            return verdict
+        shown = self._machine_tokens.issue(
+            credential.machine.name,
+            audience=application.aud,
+            until=int(verdict.expires_at),
+            duration_seconds=verdict.decision.session_seconds,
+        )
+        credential = replace(credential, token=shown.text)
+        return replace(verdict, credential=credential, shown=shown, expires_at=shown.expires_at)
+
     def still_holds(self, verdict: Verdict) -> bool:
         """Whether the very same request would be let in again, by the same policies and credential. Asks nobody."""
         return (
             verdict.index is self._index()
             and min(verdict.expires_at, verdict.renewal.look_again_at) > self._clock()
             and self._credentials.still_holds(verdict.credential)
+            and (verdict.shown is None or self._machine_tokens.is_fresh(verdict.shown))
         )
 
     def cacheable_until(self, verdict: Verdict) -> int:
@@ -213,10 +234,14 @@ def _may_open_without_login(application: Application) -> bool:
     return bool(application.policies) and application.policies[0].decision in ("bypass", "non_identity")
 
 
-def _refuse(application: Application, facts: Facts, reason: Reason) -> Decision:
-    """What becomes of a visitor without a usable session: a login, where one could help, says what was wrong."""
+def _refuse(application: Application, facts: Facts, credential: Credential) -> Decision:
+    """What becomes of a visitor without a usable credential: a login, where one could help, says what was wrong."""
+    reason = credential.reason
     if reason is Reason.CONFLICTING_SESSIONS:
         return Decision(Outcome.DENY, reason, application.id)
+    if credential.is_bearer:
+        # 401 whatever the policies: a machine has to know that its token is bad, and not that it is not welcome.
+        return Decision(Outcome.LOGIN, reason, application.id)
     anonymous = decide(application, facts)
     if anonymous.outcome is not Outcome.LOGIN:
         return anonymous

@@ -17,6 +17,7 @@ from authd.resources.answers import Answers
 from authd.resources.application_host import ApplicationHost
 from authd.resources.challenge import Challenge
 from authd.resources.check import CHECK_PATH, Check
+from authd.resources.code_pages import CodePages
 from authd.resources.pages import Pages
 from authd.resources.public import Certs, Health, MetricsResource, StyleSheet
 from authd.resources.team_host import TeamHost
@@ -126,6 +127,9 @@ def _add_team_host_routes(app: App, worker: Worker, answers: Answers) -> None:
     app.add_route("/team/login/{host}", host, suffix="login")
     for name in ("callback", "logout", "get-identity"):
         app.add_route(f"/team/{name}", host, suffix=name.replace("-", "_"))
+    codes = CodePages(worker.pin_login, host)
+    for name in ("verify-code", "resend-code"):
+        app.add_route(f"/team/{name}", codes, suffix=name.replace("-", "_"))
 
 
 def _add_public_routes(app: App, worker: Worker, pages: Pages) -> None:

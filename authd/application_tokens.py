@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from authd.cookies import render_cookie
-from authd.model import Decision, Machine, Session
+from authd.model import Decision, Session
 from authd.policy.index import Application
 from authd.tokens import Tokens, VerifiedToken
 
@@ -52,7 +52,6 @@ class ApplicationTokens:
     def __init__(self, tokens: Tokens, *, clock: Callable[[], float]) -> None:
         self._tokens = tokens
         self._clock = clock
-        self._shown: dict[tuple[str, str, str], tuple[str, float, float]] = {}
         self._offers: dict[tuple[str, str], IssuedToken] = {}
 
     def issue(self, session: Session, application: Application, decision: Decision) -> IssuedToken:
@@ -64,21 +63,6 @@ class ApplicationTokens:
         )
         cookie = render_cookie(application.cookie_name, text, max_age_seconds=expires_at - int(now), now=now)
         return IssuedToken(text, cookie, now)
-
-    def issue_for_machine(self, machine: Machine, application: Application, decision: Decision, until: float) -> str:
-        """What the application is shown of a machine: one token for half of its life, since signing takes 0.4 ms.
-
-        `until` is when its own credential ends, in Unix seconds.
-        """
-        key, now = (machine.issuer_id, machine.name, application.aud), self._clock()
-        text, expires_at, renewed_at = self._shown.get(key, ("", 0.0, 0.0))
-        if now >= renewed_at or expires_at > until:
-            expires_at = min(now + decision.session_seconds, until)
-            text = self._tokens.issue_machine_token(machine.name, audience=application.aud, expires_at=int(expires_at))
-            if len(self._shown) >= MAX_OFFERS:
-                del self._shown[next(iter(self._shown))]
-            self._shown[key] = text, expires_at, (now + expires_at) / 2
-        return text
 
     def renew(
         self,

@@ -148,7 +148,7 @@ class Attempts:
             render_cookie(f"{_ATTEMPT_PREFIX}{attempt.id}_{n}", chunk, max_age_seconds=ATTEMPT_SECONDS, now=now)
             for n, chunk in enumerate(chunks)
         ]
-        return kept + _drop_oldest(cookie_header, MAX_ATTEMPTS_BYTES - len(sealed))
+        return kept + _drop_oldest(cookie_header, MAX_ATTEMPTS_BYTES - len(sealed), kept_id=attempt.id)
 
     def find_attempt(self, unverified_state: str, cookie_header: str) -> Attempt | None:
         """The attempt that this state belongs to, if this browser began it and it is not too old.
@@ -176,10 +176,15 @@ def forget_attempt(attempt_id: str, cookie_header: str) -> list[str]:
     return [render_expired_cookie(name) for name in chunks]
 
 
-def _drop_oldest(cookie_header: str, budget_bytes: int) -> list[str]:
-    """Ids begin with the time, so that names sort by age. The youngest attempts within the budget stay."""
+def _drop_oldest(cookie_header: str, budget_bytes: int, *, kept_id: str) -> list[str]:
+    """Ids begin with the time, so that names sort by age. The youngest attempts within the budget stay.
+
+    What the browser holds of `kept_id` itself is about to be replaced.
+    """
     dropped: list[str] = []
     for name, value in sorted(find_cookies_by_prefix(cookie_header, _ATTEMPT_PREFIX).items(), reverse=True):
+        if name.startswith(f"{_ATTEMPT_PREFIX}{kept_id}_"):
+            continue
         budget_bytes -= len(name) + len(value)
         if budget_bytes < 0:
             dropped.append(render_expired_cookie(name))

@@ -55,7 +55,8 @@ class Credential:
     """Who asks: somebody (`identity`), a `machine`, or nobody, and `reason` says why.
 
     `token` is what the application is shown. `is_keyed` if nothing but what is in nginx' cache key was used;
-    `is_cookie` if a browser brought it, which can be given another one.
+    `is_cookie` if a browser brought it, which can be given another one; `is_bearer` if it is a machine's, good or not:
+    no login would help.
     """
 
     identity: Identity | None
@@ -66,6 +67,7 @@ class Credential:
     token: str | None = None
     verified: VerifiedToken | VerifiedForeignToken | VerifiedServiceToken | None = None
     machine: Machine | None = None
+    is_bearer: bool = False
 
     @property
     def is_somebody(self) -> bool:
@@ -114,7 +116,7 @@ class Credentials:
         cannot."""
         values, is_keyed = _unverified_tokens(request, application)
         if not values:
-            return NOBODY
+            return await self._find_bearer(request, application)
         if len(values) == 1:
             return await self._verify(values[0], application, is_keyed, request.cookie_header)
         # Several: each is tried, and two living sessions of different people are nobody's.
@@ -156,6 +158,22 @@ class Credentials:
             and verified.expires_at > self._clock()
             and self._tokens.still_verifies(verified)
         )
+
+    async def _find_bearer(self, request: CheckRequest, application: Application) -> Credential:
+        """What stands in `Authorization`. Next to another credential it is the application's own business, and so it is
+        where only an edge's tokens count."""
+        text = _bearer_token(request.authorization)
+        if not text or application.issuer:
+            return NOBODY
+        issuer = self._issuers.find_token_issuer(text)
+        if issuer is None:
+            return await self._verify(text, application, True, "")
+        try:
+            verified = await self._issuers.verify_bearer_token(text, issuer)
+        except TokenError as error:
+            return Credential(None, Reason(error.code), is_keyed=True, is_bearer=True)
+        machine = verified.bearer.machine
+        return Credential(None, Reason.POLICY_ALLOW, True, verified=verified, machine=machine, is_bearer=True)
 
     async def _verify(self, text: str, application: Application, is_keyed: bool, cookie_header: str) -> Credential:
         if application.issuer:
@@ -231,10 +249,6 @@ def _unverified_tokens(request: CheckRequest, application: Application) -> tuple
         return values, is_keyed
     if request.access_token:
         values, is_keyed = list(dict.fromkeys([*values, request.access_token])), is_keyed or not values
-    if not values:
-        # A bearer next to another credential is the application's own business.
-        bearer = _bearer_token(request.authorization)
-        values, is_keyed = [bearer] if bearer else [], True
     return values, is_keyed
 
 

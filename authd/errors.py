@@ -19,6 +19,7 @@
     │   ├── ProviderUnavailableError     ... did not answer, or not in time
     │   ├── ProviderRefusedError         ... answered, and said no (the person cancelled, for example)
     │   └── ProviderLiedError            ... answered with something that fails its checks
+    ├── MailError                the mail server did not take a mail
     └── LoginError               a login cannot go on; carries what the visitor is told
         └── LoginLimitError          too many logins from one address or of one person
 
@@ -185,6 +186,17 @@ class ProviderLiedError(ProviderError):
     """Raised if an answer of the provider fails a check (signature, issuer, nonce, shape, ...)."""
 
     code = "provider_lied"
+
+
+class MailError(AuthdError):
+    """Raised if the mail server did not take a mail. `cause` is a stable word; if `is_lasting`, it never will."""
+
+    code = "mail_error"
+
+    def __init__(self, cause: str, message: str, *, is_lasting: bool) -> None:
+        self.cause = cause
+        self.is_lasting = is_lasting
+        super().__init__(message)
 
 
 class LoginError(AuthdError):

@@ -38,6 +38,11 @@ class Policies:
         """Where somebody is, as the edge or the database says; "" if neither knows."""
         return facts.country or (self.countries.find(facts.client_ip) if self.countries else "")
 
+    def provider_type(self, provider_id: str) -> str:
+        """The kind of a provider as the configuration names it; of one that is not there (an edge), `oidc`."""
+        known = {provider.id: provider.type for provider in self.config.identity_providers}
+        return known.get(provider_id, "oidc")
+
     def provider_name(self, provider_id: str) -> str:
         """What people call a provider."""
         known = {provider.id: provider.display_name for provider in self.config.identity_providers}

@@ -1,4 +1,5 @@
-"""Logins are rate limited: by address, so that nobody floods the provider through us, and by person.
+"""Logins are rate limited: by address, so that nobody floods the provider through us, and by person. So are codes by
+mail, and by what they would cost others.
 
 An IPv6 address counts as its /64, since one household or machine has all of it.
 """
@@ -6,15 +7,14 @@ An IPv6 address counts as its /64, since one household or machine has all of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from authd.config.onetimepin import CodeRateLimit
 from authd.errors import LoginLimitError
 from authd.state.base import Store
 
-
-def network_of(address: IPv4Address | IPv6Address) -> IPv4Network | IPv6Network:
-    """What counts as one address."""
-    return ip_network((address, 64 if address.version == 6 else 32), strict=False)
+_DAY_SECONDS = 86400
+_TRIES_SECONDS = 3600
 
 
 class LoginLimits:
@@ -29,7 +29,7 @@ class LoginLimits:
     async def count_address(self, address: IPv4Address | IPv6Address) -> None:
         """Count one login from this address. Raises LoginLimitError if there were too many, StoreError."""
         per_address, _, window_seconds = self._limits()
-        await self._count("login_address", str(network_of(address)), per_address, window_seconds)
+        await self._count("login_address", network_of(address), per_address, window_seconds)
 
     async def count_person(self, subject: str) -> None:
         """Count one login of this person. Raises LoginLimitError if there were too many, StoreError."""
@@ -40,3 +40,47 @@ class LoginLimits:
         count = await self._store.count(kind, id_, now=int(self._clock()), window_seconds=window_seconds)
         if count > limit:
             raise LoginLimitError(kind, window_seconds)
+
+
+class CodeLimits:
+    """Counts codes by mail in the store, over all workers. Rows of counters are bounded too: by the networks that ask,
+    and by the mails that go out."""
+
+    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def count_asking(self, address: IPv4Address | IPv6Address, limits: CodeRateLimit) -> None:
+        """Count one that asks for a code, whatever for. Raises LoginLimitError, StoreError."""
+        for kind, id_, limit in (
+            ("code_address", network_of(address), limits.per_address),
+            ("code_network", network_of(address, 24, 48), limits.per_network),
+        ):
+            if await self._count(kind, id_, limits.window_seconds) > limit:
+                raise LoginLimitError(kind, limits.window_seconds)
+
+    async def find_exceeded(self, subject: str, provider_id: str, limits: CodeRateLimit) -> str | None:
+        """Count one mail to this person; which limit forbids it, None if it may go out. Raises StoreError.
+
+        The first that forbids is the last that counts: who is told to wait does not use up the day.
+        """
+        for kind, id_, limit, seconds in (
+            ("code_in_all", provider_id, limits.in_all, limits.window_seconds),
+            ("code_email", subject, limits.per_email, limits.window_seconds),
+            ("code_email_day", subject, limits.per_email_and_day, _DAY_SECONDS),
+        ):
+            if await self._count(kind, id_, seconds) > limit:
+                return kind
+        return None
+
+    async def count_try(self, pin_id: str) -> int:
+        """Count one try to type a code and return how many there were. The window outlives every code."""
+        return await self._count("code_try", pin_id, _TRIES_SECONDS)
+
+    async def _count(self, kind: str, id_: str, window_seconds: int) -> int:
+        return await self._store.count(kind, id_, now=int(self._clock()), window_seconds=window_seconds)
+
+
+def network_of(address: IPv4Address | IPv6Address, ipv4_bits: int = 32, ipv6_bits: int = 64) -> str:
+    """What counts as one address."""
+    return str(ip_network((address, ipv6_bits if address.version == 6 else ipv4_bits), strict=False))

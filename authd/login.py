@@ -12,7 +12,7 @@ The browser that began is the browser that ends: the code is bound to the name o
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from authd.application_tokens import ApplicationTokens
 from authd.attempts import (
@@ -220,23 +220,43 @@ class Login:
 
     async def finish(self, unverified_query: str, client: Client) -> Redirect | Denied:
         """The identity provider's answer. Raises LoginError, ProviderError, StoreError."""
-        attempt = self.find_attempt(unverified_query, client)
-        if attempt is None:
-            sentence = "This login was not begun in this browser, was used before, or is too old."
-            raise _start_again("state_invalid", sentence, f"https://{self._policies().config.team_domain}/")
-        return_url = self.return_url(attempt)
+        attempt = self.get_attempt(unverified_query, client)
         provider = self._policies().providers.get(attempt.provider_id)
-        application = self._policies().index.find_by_id(attempt.application_id)
-        if provider is None or application is None:
-            raise _start_again("configuration_changed", "The configuration changed during this login.", return_url)
+        if provider is None:
+            raise configuration_changed(self.return_url(attempt))
         await self._limits.count_address(client.facts.client_ip)
+
+        async def identify() -> Identity:
+            return await provider.finish(unverified_query, nonce=attempt.nonce, code_verifier=attempt.code_verifier)
+
+        return await self.complete(attempt, client, identify)
+
+    async def complete(
+        self, attempt: Attempt, client: Client, identify: Callable[[], Awaitable[Identity]]
+    ) -> Redirect | Denied:
+        """End an attempt with the identity that `identify` finds, which is asked once the attempt is spent.
+
+        Raises LoginError, StoreError, and what `identify` raises. The caller has counted the client's address.
+        """
+        return_url = self.return_url(attempt)
+        application = self._policies().index.find_by_id(attempt.application_id)
+        if application is None:
+            raise configuration_changed(return_url)
         if not await self._records.spend_state(attempt.state, now=int(self._clock()), expires_at=attempt.expires_at):
             raise _start_again("state_used", "This login was used before.", return_url)
-        identity = await provider.finish(unverified_query, nonce=attempt.nonce, code_verifier=attempt.code_verifier)
+        identity = await identify()
         await self._limits.count_person(identity.subject)
         session, team_cookie = await self._open_session(identity, client, attempt.expires_at - ATTEMPT_SECONDS)
         cookies = (team_cookie, *forget_attempt(attempt.id, client.cookie_header))
         return await self._hand_over(application, attempt.return_path, session, attempt, client, cookies)
+
+    def get_attempt(self, unverified_query: str, client: Client) -> Attempt:
+        """The same as `find_attempt`. Raises LoginError if there is none."""
+        attempt = self.find_attempt(unverified_query, client)
+        if attempt is None:
+            sentence = "This login was not begun in this browser, was used before, or is too old."
+            raise _start_again("state_invalid", sentence, f"https://{self._policies().config.team_domain}/")
+        return attempt
 
     def find_attempt(self, unverified_query: str, client: Client) -> Attempt | None:
         """The attempt that a callback belongs to, if this very browser began it."""
@@ -347,6 +367,11 @@ class Login:
 
     def _origin(self, host: str) -> str:
         return self._policies().index.public_origin(host)
+
+
+def configuration_changed(return_url: str) -> LoginError:
+    """A reload has taken away what an attempt was about."""
+    return _start_again("configuration_changed", "The configuration changed during this login.", return_url)
 
 
 def _start_again(code: str, sentence: str, return_url: str) -> LoginError:

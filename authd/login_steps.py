@@ -45,3 +45,36 @@ class Denied:
     session: Session
     decision: Decision
     cookies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AskAddress:
+    """A code can be sent by mail: to where? `page_url` takes the answer; `mistake` is what was wrong with the last
+    one, "" at first."""
+
+    application: Application
+    host: str
+    page_url: str
+    mistake: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskCode:
+    """A code was asked for: what is it? With a `key` (from the mail's link) only a confirmation is missing.
+
+    `exhausted`: too many tries, only a new code helps.
+    """
+
+    application: Application
+    host: str
+    page_url: str
+    resend_url: str
+    email: str
+    key: str = ""
+    mistake: str = ""
+    exhausted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A link from a mail was opened in a browser that asked for nothing."""

@@ -32,6 +32,9 @@ class Metrics:
             "authd_decision_seconds", "Time of one check", buckets=_DECISION_BUCKETS, registry=registry
         )
         self._logins = Counter("authd_logins", "Logins that ended", ("idp", "outcome"), registry=registry)
+        self._code_mails = Counter(
+            "authd_code_mails", "Codes by mail that were asked for", ("idp", "outcome"), registry=registry
+        )
         self._store_up = Gauge(
             "authd_store_up",
             "1 if the store answered the last poll",
@@ -73,6 +76,10 @@ class Metrics:
     def count_login(self, idp: str, outcome: str) -> None:
         """Count one login that ended: `success`, `denied`, `failed`, `limited` or `unavailable`."""
         self._logins.labels(idp=idp, outcome=outcome).inc()
+
+    def count_code_mail(self, idp: str, outcome: str) -> None:
+        """Count one code that was asked for: `sent`, `failed`, or `not_sent` (not admitted, or too many)."""
+        self._code_mails.labels(idp=idp, outcome=outcome).inc()
 
     def set_store_up(self, up: bool) -> None:
         """Say whether the store answered the last poll of this worker."""

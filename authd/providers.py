@@ -88,16 +88,19 @@ class Providers:
 
 
 def load_client_secret(provider: IdentityProviderConfig) -> str | None:
-    """The client secret from its file or variable; None for a public client. Raises SecretError, without the secret."""
-    name = provider.client_secret_env
+    """The one secret of a provider (client secret, password) from its file or variable; None without one.
+
+    Raises SecretError, without the secret.
+    """
+    name = provider.secret_env
     if name is not None:
         if not os.environ.get(name):
             raise SecretError(f"identity provider {provider.id}: the environment has no {name}")
         return os.environ[name]
-    if provider.client_secret_file is None:
+    if provider.secret_file is None:
         return None
     try:
-        return Path(provider.client_secret_file).read_text("utf-8").strip()
+        return Path(provider.secret_file).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        sentence = f"identity provider {provider.id}: {provider.client_secret_file} cannot be read"
+        sentence = f"identity provider {provider.id}: {provider.secret_file} cannot be read"
         raise SecretError(f"{sentence} ({type(error).__name__})") from error

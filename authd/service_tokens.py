@@ -50,7 +50,7 @@ class ServiceTokens:
         self._versions: dict[str, int] = {}
         self._used: set[str] = set()
         self._noted: dict[str, float] = {}
-        self._wrong: dict[object, tuple[float, int]] = {}
+        self._wrong: dict[str, tuple[float, int]] = {}
 
     async def verify(
         self, unverified_id: str, unverified_secret: str, address: IPv4Address | IPv6Address

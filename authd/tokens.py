@@ -39,6 +39,15 @@ class VerifiedToken:
     issued_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class MachineToken:
+    """What an application is told of a machine. It is no credential: nobody gets in with it."""
+
+    text: str
+    key_id: str
+    expires_at: int
+
+
 class Tokens:
     """Issues and verifies. `keyring` is asked each time, so that a rotation needs no restart."""
 
@@ -68,23 +77,24 @@ class Tokens:
             claims["custom"] = custom
         return self._sign(claims)
 
-    def issue_machine_token(self, name: str, *, audience: str, expires_at: int) -> str:
-        """What an application is shown of a machine (reference/access-wire.md 2.3). It names no session, so that it is
-        never taken back as a credential."""
-        claims = {
-            "aud": audience,
-            "exp": expires_at,
-            "iat": int(self._clock()),
-            "iss": self._issuer,
-            "type": APPLICATION,
-            "common_name": name,
-            "sub": "",
-        }
-        return self._sign(claims)
-
     def issue_organisation_token(self, session: Session) -> str:
         """The session on the team host. It opens no application: its audience is the issuer itself."""
         return self._sign(self._claims(session, ORGANISATION, self._issuer, session.expires_at))
+
+    def issue_machine_token(self, name: str, *, audience: str, expires_at: int) -> MachineToken:
+        """What an application is told of a machine, in the shape of reference/access-wire.md 2.3. `name` is its
+        `common_name`. It names no session, and so opens nothing here."""
+        key_id = self._keyring().signing_key(self._clock()).key_id
+        claims = {
+            "aud": audience,
+            "common_name": name,
+            "exp": expires_at,
+            "iat": int(self._clock()),
+            "iss": self._issuer,
+            "sub": "",
+            "type": APPLICATION,
+        }
+        return MachineToken(self._sign(claims), key_id, expires_at)
 
     def verify_application_token(self, unverified_text: str, audience: str) -> VerifiedToken:
         """Check everything but the session. Raises TokenError whose code is one of Reason's token reasons."""
@@ -114,8 +124,8 @@ class Tokens:
         if self._keyring().find_key(key_id, self._clock()) is None:
             await self._learn_key(key_id)
 
-    def still_verifies(self, token: VerifiedToken) -> bool:
-        """Whether the key of a token that was verified before still counts."""
+    def still_verifies(self, token: VerifiedToken | MachineToken) -> bool:
+        """Whether the key of a token that was verified or issued before still counts."""
         return self._keyring().find_key(token.key_id, self._clock()) is not None
 
     def _claims(self, session: Session, type_: str, audience: str, expires_at: int) -> dict[str, Any]:

@@ -21,9 +21,13 @@ from authd.in_force import Policies
 from authd.issuers import Issuers
 from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
-from authd.limits import LoginLimits
+from authd.limits import CodeLimits, LoginLimits
 from authd.login import Login
+from authd.machine_tokens import MachineTokens
 from authd.metrics import Metrics
+from authd.pin_login import PinLogin
+from authd.pin_mails import PinMails
+from authd.pin_requests import PinRequests
 from authd.policy.index import build_index
 from authd.providers import Providers, load_client_secret
 from authd.sealing import Sealer
@@ -106,6 +110,11 @@ class Worker:
         )
         self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
         application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
+        self._join_access(config, application_tokens)
+        self._join_login(sealer, application_tokens)
+
+    def _join_access(self, config: Config, application_tokens: ApplicationTokens) -> None:
+        """The first story."""
         self.access = Access(
             index=lambda: self._policies.index,
             credentials=Credentials(
@@ -116,17 +125,44 @@ class Worker:
                 clock=self.clock,
             ),
             application_tokens=application_tokens,
+            machine_tokens=MachineTokens(self.tokens, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=config.decision_cache_seconds,
         )
+
+    def _join_login(self, sealer: Sealer, application_tokens: ApplicationTokens) -> None:
+        """The second story."""
+        attempts = Attempts(sealer, self.clock)
+        limits = LoginLimits(self.store, limits=self._login_limits, clock=self.clock)
         self.login = Login(
             policies=self.policies,
-            attempts=Attempts(sealer, self.clock),
+            attempts=attempts,
             tokens=self.tokens,
             application_tokens=application_tokens,
             sessions=self.sessions,
             records=self.records,
-            limits=LoginLimits(self.store, limits=self._login_limits, clock=self.clock),
+            limits=limits,
+            clock=self.clock,
+            new_id=new_id,
+        )
+        self._join_pins(sealer, attempts, limits)
+
+    def _join_pins(self, sealer: Sealer, attempts: Attempts, limits: LoginLimits) -> None:
+        """The third story, which only those see who log in by a code."""
+        code_limits = CodeLimits(self.store, clock=self.clock)
+        self._pin_mails = PinMails(
+            policies=self.policies, records=self.records, limits=code_limits, metrics=self.metrics, new_id=new_id
+        )
+        self.pin_login = PinLogin(
+            policies=self.policies,
+            login=self.login,
+            attempts=attempts,
+            requests=PinRequests(sealer, self.clock),
+            records=self.records,
+            mails=self._pin_mails,
+            login_limits=limits,
+            code_limits=code_limits,
+            metrics=self.metrics,
             clock=self.clock,
             new_id=new_id,
         )
@@ -226,6 +262,7 @@ class Worker:
 
     def close(self) -> None:
         """Let go of the connections to providers and issuers; the store is its opener's to close."""
+        self._pin_mails.close()
         self._providers.close()
         self._issuers.close()
 

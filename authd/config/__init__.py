@@ -4,16 +4,19 @@ from authd.config.authorities import Authorities
 from authd.config.domains import DomainPattern
 from authd.config.emails import parse_email
 from authd.config.identifiers import derive_aud, derive_policy_id
+from authd.config.identity_providers import IdentityProviderConfig
 from authd.config.load import load_config, parse_config, render_json_schema
+from authd.config.oidc import OidcConfig
+from authd.config.onetimepin import OneTimePinConfig
 from authd.config.schema import (
     ApplicationConfig,
     Config,
     CorsHeaders,
     GroupConfig,
-    IdentityProviderConfig,
     ListConfig,
     LoginRateLimit,
     PolicyConfig,
+    TokenIssuerConfig,
 )
 
 __all__ = [
@@ -26,7 +29,10 @@ __all__ = [
     "IdentityProviderConfig",
     "ListConfig",
     "LoginRateLimit",
+    "OidcConfig",
+    "OneTimePinConfig",
     "PolicyConfig",
+    "TokenIssuerConfig",
     "derive_aud",
     "derive_policy_id",
     "load_config",

@@ -13,6 +13,9 @@ def check_duplicates(config: Config) -> Iterator[PlacedMistake]:
     """Every second use of what must be unique, and domains that cannot stand together."""
     applications = config.applications
     yield from _check_unique("id", _places("identity_providers", "id", (p.id for p in config.identity_providers)))
+    yield from _check_unique("id", _places("token_issuers", "id", (each.id for each in config.token_issuers)))
+    issuers = (each.issuer for each in config.token_issuers)
+    yield from _check_unique("issuer", _places("token_issuers", "issuer", issuers))
     yield from _check_unique("name", _places("groups", "name", (group.name for group in config.groups)))
     yield from _check_unique("name", _places("lists", "name", (entry.name for entry in config.lists)))
     authorities = config.client_certificate_authorities

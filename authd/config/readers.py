@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from email.utils import parseaddr
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from authd.client_certificates import parse_name
 from authd.config import durations
 from authd.config.authorities import Authorities, load_authorities
 from authd.config.domains import DomainPattern, parse_domain, parse_host_and_port
+from authd.config.emails import parse_email
 from authd.config.fields import require_text
 from authd.config.hosts import parse_host
 from authd.config.mistakes import SettingError
@@ -30,6 +32,8 @@ BASE_DIR = "base_dir"
 
 MAX_SOCKET_PATH_BYTES = 107
 """unix(7): 108 with the final NUL."""
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 
 # Names that authd itself uses: an application's token under one of them would be mistaken for it.
 _RESERVED_COOKIES = frozenset(("cf_appsession", "__host-cf_appsession", "__host-authd_team"))
@@ -160,7 +164,7 @@ def read_issuer(value: Any) -> str:
         raise SettingError("is not a URL", allowed=allowed)
     if parts.query or parts.fragment or "?" in text or "#" in text or "@" in parts.netloc:
         raise SettingError("must not carry a query, a fragment or a user", allowed=allowed, value=host)
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise SettingError("must be https", allowed=allowed)
     return text
 
@@ -184,11 +188,30 @@ def read_authorities(value: Any, info: ValidationInfo) -> Authorities:
         raise SettingError(str(error), allowed="a file of certificates in PEM") from None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this is an address (not a name) of this very machine."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def read_mail_server(value: Any) -> str:
+    text = require_text(value)
+    try:
+        parse_host_and_port(text)
+    except ValueError as error:
+        raise SettingError(str(error), allowed="host or host:port, without a scheme") from None
+    return text
+
+
+def read_sender(value: Any) -> str:
+    """`Name <address>` or an address alone, in ASCII but for the name: it stands in a header of every mail."""
+    text = require_text(value)
+    _, address = parseaddr(text)
+    if not text.isprintable() or not address.isascii() or parse_email(address) is None:
+        raise SettingError("is not a sender", allowed="login@example.com or Example login <login@example.com>")
+    return text
 
 
 def read_origin(value: Any) -> str:
@@ -247,6 +270,19 @@ def require_domains(domains: tuple[DomainPattern, ...]) -> tuple[DomainPattern, 
     if not domains:
         raise SettingError("needs at least one domain", allowed="host or host/path")
     return domains
+
+
+def read_algorithm(value: Any) -> str:
+    """Asymmetric ones alone: with another, whoever can verify could sign (J30)."""
+    if value not in ALGORITHMS:
+        raise SettingError("is not an algorithm that may sign tokens", allowed=", ".join(ALGORITHMS))
+    return str(value)
+
+
+def require_entries(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if not entries:
+        raise SettingError("needs at least one entry")
+    return entries
 
 
 def require_openid(scopes: tuple[str, ...]) -> tuple[str, ...]:

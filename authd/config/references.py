@@ -72,7 +72,7 @@ def _collect_names(config: Config, raw: dict[str, Any]) -> _Names:
         # Who comes through another edge comes from its issuer.
         providers=_declared(raw, "identity_providers", "id") | _declared(raw, "applications", "issuer"),
         authorities=_declared(raw, "client_certificate_authorities", "id"),
-        token_issuers=_declared(raw, "applications", "issuer"),
+        token_issuers=_declared(raw, "token_issuers", "id") | _declared(raw, "applications", "issuer"),
         provider_settings={provider.id: provider for provider in config.identity_providers},
     )
 
@@ -120,11 +120,15 @@ def _check_claim(path: Path, rule: OidcRule, names: _Names) -> Iterator[PlacedMi
     if rule.provider_id not in names.providers:
         yield _unknown((*path, "identity_provider_id"), "identity provider", rule.provider_id, names.providers)
     provider = names.provider_settings.get(rule.provider_id)
-    if provider is None or rule.claim_name in (*provider.claims, provider.groups_claim):
+    if provider is None or rule.claim_name in provider.kept_claims:
         return
     # Without this the rule would silently never match: only named claims are kept.
-    message = f"is a claim that is not kept; add it to the claims of identity provider {provider.id}"
-    allowed = render_allowed((*provider.claims, provider.groups_claim), rule.claim_name)
+    hint = f"; add it to the claims of identity provider {provider.id}" if provider.kept_claims else ""
+    message = f"is a claim that is not kept{hint}"
+    allowed = (
+        render_allowed(provider.kept_claims, rule.claim_name)
+        or f"none: providers of type {provider.type} have no claims"
+    )
     yield PlacedMistake((*path, "claim_name"), message, rule.claim_name, allowed)
 
 

@@ -28,14 +28,20 @@ def _named(number: int) -> str:
 
 
 _EVERYONE = _fixed([{"everyone": True}])
+# Not the type of an identity provider: which keys it should have is not known without it, so it is cut out.
 # Keys that a section cannot do without, by the words of their path; the number keeps names unique.
 _FILLINGS: Mapping[Path, Callable[[int], Any]] = {
     ("team_domain",): _fixed("team.invalid"),
     ("listen_secret_file",): _fixed("/dev/null"),
     ("identity_providers", "id"): _named,
-    ("identity_providers", "type"): _fixed("oidc"),
     ("identity_providers", "issuer"): _fixed("https://idp.invalid"),
     ("identity_providers", "client_id"): _named,
+    ("identity_providers", "mail"): _fixed({"server": "mail.invalid", "sender": "login@mail.invalid"}),
+    ("identity_providers", "mail", "server"): _fixed("mail.invalid"),
+    ("identity_providers", "mail", "sender"): _fixed("login@mail.invalid"),
+    ("token_issuers", "id"): _named,
+    ("token_issuers", "issuer"): lambda number: f"https://{_named(number)}.invalid",
+    ("token_issuers", "audiences"): _fixed(["placeholder"]),
     ("groups", "name"): _named,
     ("groups", "include"): _EVERYONE,
     ("lists", "name"): _named,

@@ -15,17 +15,18 @@ from pydantic import Field, model_validator
 
 from authd.config import settings as kind
 from authd.config.domains import parse_host_and_port
+from authd.config.identity_providers import AnyProvider, IdentityProviderConfig
 from authd.config.mistakes import SettingError, raise_mistakes
 from authd.config.sections import (
     CertificateAuthorityConfig,
     CorsHeaders,
     GroupConfig,
-    IdentityProviderConfig,
     ListConfig,
     LoginRateLimit,
     PolicyConfig,
     RuleSetSection,
     Section,
+    TokenIssuerConfig,
 )
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "PolicyConfig",
     "RuleSetSection",
     "Section",
+    "TokenIssuerConfig",
 ]
 
 
@@ -195,9 +197,12 @@ class Config(Section):
         default=False,
         description="Permit an application on the team host, whose scripts then share the login's origin.",
     )
-    identity_providers: tuple[IdentityProviderConfig, ...] = Field(default=(), description="Who says who somebody is.")
+    identity_providers: tuple[AnyProvider, ...] = Field(default=(), description="Who says who somebody is.")
     client_certificate_authorities: tuple[CertificateAuthorityConfig, ...] = Field(
         default=(), description="Whose client certificates rules may ask for."
+    )
+    token_issuers: tuple[TokenIssuerConfig, ...] = Field(
+        default=(), description="Whose bearer tokens machines may bring."
     )
     groups: tuple[GroupConfig, ...] = Field(default=(), description="Named sets of rules.")
     lists: tuple[ListConfig, ...] = Field(default=(), description="Named lists of addresses or networks.")

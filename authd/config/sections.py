@@ -35,46 +35,27 @@ class LoginRateLimit(Section):
         return self.window
 
 
-class IdentityProviderConfig(Section):
-    """One identity provider. With neither secret, authd is a public client (PKCE alone)."""
+class TokenIssuerConfig(Section):
+    """Another issuer, whose bearer tokens machines bring. It logs nobody in."""
 
-    not_built: ClassVar[frozenset[str]] = frozenset(
-        ("auth_url", "certs_url", "email_claim_name", "pkce_enabled", "prompt", "token_url")
+    id: kind.Identifier = Field(description="Stable name; `token_issuer` and `token_claim` rules refer to it.")
+    issuer: kind.Issuer = Field(description="The issuer, to the letter as its tokens name it (`iss`).")
+    audiences: kind.Audiences = Field(description="What a token must be for: one of these in its `aud`.")
+    jwks_uri: kind.Issuer | None = Field(
+        default=None, description="Where it publishes its keys; as its discovery document says if left out."
     )
-
-    id: kind.Identifier = Field(description="Stable name; rules and sessions refer to it.")
-    type: Literal["oidc"] = Field(description="Kind of provider; this version has `oidc`.")
-    name: kind.Label = Field(default="", description="What the chooser page shows; the id if left out.")
-    issuer: kind.Issuer = Field(description="The OpenID Connect issuer; discovery starts here.")
-    client_id: kind.Text = Field(description="The client id that the provider gave to authd.")
-    client_secret_file: kind.File | None = Field(
-        default=None,
-        description="File with the client secret; without any secret authd is a public client (PKCE alone).",
+    ca_file: kind.AuthorityFile | None = Field(
+        default=None, description="Certificates that vouch for that issuer's host, instead of the system's."
     )
-    client_secret_env: kind.Environment | None = Field(
-        default=None, description="Environment variable with the client secret, instead of the file."
+    algorithms: kind.Algorithms = Field(default=("RS256", "ES256"), description="Algorithms that may have signed.")
+    types: kind.TokenTypes = Field(
+        default=("JWT",), description="What a token may call itself (`typ`); none at all is `JWT`."
     )
-    scopes: kind.Scopes = Field(
-        default=("openid", "email", "profile"), description="Scopes to ask for; `openid` must be among them."
+    subject_claim: kind.Text = Field(default="sub", description="The claim that names the machine.")
+    scope_claim: kind.Text = Field(default="scope", description="The claim that is read as words with spaces between.")
+    groups_claim: kind.Text | None = Field(
+        default=None, description="The claim whose groups the application is told; none if left out."
     )
-    claims: tuple[kind.Text, ...] = Field(
-        default=(), description="Claims to keep with the identity, for `oidc` rules and the token's `custom`."
-    )
-    email_claim: kind.Text = Field(default="email", description="The claim that holds the e-mail address.")
-    groups_claim: kind.Text = Field(default="groups", description="The claim that holds the groups.")
-    assume_email_verified: kind.Flag = Field(
-        default=False, description="Believe addresses of a provider that never says whether it verified them."
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.client_secret_file is not None and self.client_secret_env is not None:
-            raise SettingError("must not stand beside client_secret_file", path=("client_secret_env",))
-        return self
-
-    @property
-    def display_name(self) -> str:
-        return self.name or self.id
 
 
 class CertificateAuthorityConfig(Section):

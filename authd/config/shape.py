@@ -50,7 +50,8 @@ def find_value(raw: Any, path: Path) -> Any:
 
 
 def _describe(detail: ErrorDetails, raw: Mapping[str, Any]) -> Iterator[PlacedMistake]:
-    path = tuple(detail["loc"])
+    location = tuple(detail["loc"])
+    path = _without_kinds(location)
     cause = detail.get("ctx", {}).get("error")
     if isinstance(cause, SettingsError):
         for mistake in cause.mistakes:
@@ -58,9 +59,13 @@ def _describe(detail: ErrorDetails, raw: Mapping[str, Any]) -> Iterator[PlacedMi
     elif isinstance(cause, SettingError):
         yield _place(cause, path, raw)
     elif detail["type"] == "extra_forbidden":
-        yield _describe_unknown_key(path)
+        yield _describe_unknown_key(location)
     elif detail["type"] == "literal_error":
-        yield _describe_unknown_word(path, raw)
+        yield _describe_unknown_word(location, raw)
+    elif detail["type"] == "union_tag_not_found":
+        yield PlacedMistake((*path, "type"), "is missing", "", ", ".join(_find_kinds(location)))
+    elif detail["type"] == "union_tag_invalid":
+        yield _describe_unknown_kind(location, raw)
     else:
         message, allowed = _MESSAGES.get(detail["type"], (detail["msg"], ""))
         value = "" if detail["type"] == "missing" else render_value(find_value(raw, path), path)
@@ -75,19 +80,22 @@ def _place(mistake: SettingError, base: Path, raw: Mapping[str, Any]) -> PlacedM
     return PlacedMistake(path, mistake.message, value, mistake.allowed)
 
 
-def _describe_unknown_key(path: Path) -> PlacedMistake:
+def _describe_unknown_key(location: Path) -> PlacedMistake:
     """The value of an unknown key is never shown: it may be a secret that somebody put inline."""
-    key = str(path[-1])
-    section = _find_section(path[:-1])
-    if section is not None and key in section.not_built:
+    key, path = str(location[-1]), _without_kinds(location)
+    section = _find_section(location[:-1])
+    if section is None:
+        return PlacedMistake(path, "unknown key", key)
+    if key in section.not_built:
         known = "is a key that this version of authd does not have"
         return PlacedMistake(path, known, key, ", ".join(section.model_fields))
-    allowed = render_allowed(section.model_fields, key) if section is not None else ""
-    return PlacedMistake(path, "unknown key", key, allowed)
+    others = [kind for kind, other in _find_kinds(location[:-2]).items() if key in other.model_fields]
+    message = f"is a key of type {' and '.join(others)} only" if others else "unknown key"
+    return PlacedMistake(path, message, key, render_allowed(section.model_fields, key))
 
 
-def _describe_unknown_word(path: Path, raw: Mapping[str, Any]) -> PlacedMistake:
-    section = _find_section(path[:-1])
+def _describe_unknown_word(location: Path, raw: Mapping[str, Any]) -> PlacedMistake:
+    section, path = _find_section(location[:-1]), _without_kinds(location)
     words = get_args(section.model_fields[str(path[-1])].annotation) if section is not None else ()
     value = find_value(raw, path)
     return PlacedMistake(
@@ -95,20 +103,49 @@ def _describe_unknown_word(path: Path, raw: Mapping[str, Any]) -> PlacedMistake:
     )
 
 
-def _find_section(path: Path) -> type[Section] | None:
-    """The schema's class of the mapping at a path."""
-    section: type[Section] | None = Config
-    for part in path:
-        if section is None:
-            return None
-        if isinstance(part, str):
-            field = section.model_fields.get(part)
-            section = _find_section_in(field.annotation) if field is not None else None
-    return section
+def _describe_unknown_kind(location: Path, raw: Mapping[str, Any]) -> PlacedMistake:
+    path = (*_without_kinds(location), "type")
+    value = find_value(raw, path)
+    allowed = render_allowed(_find_kinds(location), str(value))
+    return PlacedMistake(path, "is not one of the words allowed", render_value(value, path), allowed)
 
 
-def _find_section_in(annotation: Any) -> type[Section] | None:
+def _without_kinds(location: Path) -> Path:
+    """pydantic names the kind of a section behind its place, where there are several; in the file it is no place."""
+    return tuple(part for at, part in enumerate(location) if part not in _find_kinds(location[:at]))
+
+
+def _find_section(location: Path) -> type[Section] | None:
+    """The schema's class of the mapping at a location of pydantic's."""
+    kinds = _walk(location)
+    return next(iter(kinds.values())) if len(kinds) == 1 else None
+
+
+def _find_kinds(location: Path) -> Mapping[str, type[Section]]:
+    """The kinds of section that may stand at an item of a list, by their `type`; empty where there is only one."""
+    kinds = _walk(location)
+    return kinds if len(kinds) > 1 and isinstance(location[-1], int) else {}
+
+
+def _walk(location: Path) -> Mapping[str, type[Section]]:
+    found: Mapping[str, type[Section]] = {"": Config}
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if len(found) > 1:
+            found = {part: found[part]} if part in found else {}
+        else:
+            field = next((section.model_fields.get(part) for section in found.values()), None)
+            found = {_kind_of(section): section for section in _sections_in(field.annotation)} if field else {}
+    return found
+
+
+def _kind_of(section: type[Section]) -> str:
+    field = section.model_fields.get("type")
+    return str(next(iter(get_args(field.annotation)), "")) if field else ""
+
+
+def _sections_in(annotation: Any) -> list[type[Section]]:
     if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    found = (_find_section_in(argument) for argument in get_args(annotation))
-    return next((section for section in found if section is not None), None)
+        return [annotation]
+    return [section for argument in get_args(annotation) for section in _sections_in(argument)]

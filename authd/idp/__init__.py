@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from authd.config import IdentityProviderConfig
+from authd.config import IdentityProviderConfig, OneTimePinConfig
 from authd.idp.key_sets import MayRefetch, SharedKeySets
 from authd.idp.oidc import OidcProvider
+from authd.idp.onetimepin import OneTimePinProvider
 
-__all__ = ["MayRefetch", "OidcProvider", "SharedKeySets", "create_provider"]
+__all__ = ["MayRefetch", "OidcProvider", "OneTimePinProvider", "SharedKeySets", "create_provider"]
 
 
 def create_provider(
@@ -19,8 +20,10 @@ def create_provider(
     clock: Callable[[], float],
     may_refetch: MayRefetch,
     shared_key_sets: SharedKeySets | None = None,
-) -> OidcProvider:
-    """Make the provider of `config.type`, of which this version has one, `oidc`. Asks nobody anything."""
+) -> OidcProvider | OneTimePinProvider:
+    """Make the provider of `config.type`. Asks nobody anything. `client_secret` is the one secret that goes with it."""
+    if isinstance(config, OneTimePinConfig):
+        return OneTimePinProvider(config, password=client_secret, redirect_uri=redirect_uri, clock=clock)
     return OidcProvider(
         config,
         client_secret=client_secret,

@@ -9,11 +9,9 @@ a slow one delays nobody but its own logins.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import socket
 import ssl
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from authd.errors import ProviderLiedError, ProviderUnavailableError
+from authd.open_sockets import OpenSockets
 
 # nginx waits longer than this for authd, and a person hardly does.
 DEADLINE_SECONDS = 5.0
@@ -83,7 +82,7 @@ class ProviderHttp:
         if self._is_closed:
             # A reload has replaced this provider in the middle of somebody's login.
             raise ProviderUnavailableError(self._provider_id, "closed", "its settings were just replaced")
-        sockets = _OpenSockets()
+        sockets = OpenSockets()
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline_seconds):
@@ -162,35 +161,10 @@ class Call:
         return bytes(body)
 
 
-class _OpenSockets:
-    """The sockets of one call, so that another thread can end it wherever it stands."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_cut = False
-
-    def hold(self, connected: socket.socket) -> None:
-        # A duplicate is the same connection to the kernel, and stays ours when TLS takes the original.
-        with self._lock:
-            self._sockets.append(connected.dup())
-        if self._is_cut:
-            self.cut()
-
-    def cut(self) -> None:
-        with self._lock:
-            self._is_cut = True
-            for held in self._sockets:
-                with contextlib.suppress(OSError):
-                    held.shutdown(socket.SHUT_RDWR)
-                held.close()
-            self._sockets.clear()
-
-
 class _HeldMixin:
     """A connection that hands its socket over as soon as there is one, before TLS begins."""
 
-    def __init__(self, *args: Any, sockets: _OpenSockets, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, sockets: OpenSockets, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._open_sockets = sockets
 
@@ -209,7 +183,7 @@ class _HeldHttpsConnection(_HeldMixin, HTTPSConnection):
 
 
 class _Adapter(HTTPAdapter):
-    def __init__(self, sockets: _OpenSockets, tls: ssl.SSLContext, deadline_seconds: float) -> None:
+    def __init__(self, sockets: OpenSockets, tls: ssl.SSLContext, deadline_seconds: float) -> None:
         self._sockets = sockets
         self._tls = tls
         self._deadline_seconds = deadline_seconds

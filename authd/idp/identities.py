@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from authd.config import IdentityProviderConfig, parse_email
+from authd.config import OidcConfig, parse_email
 from authd.idp.events import report
 from authd.model import Identity
 
@@ -25,9 +25,7 @@ def derive_subject(issuer: str, provider_subject: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"{issuer}\n{provider_subject}"))
 
 
-def build_identity(
-    settings: IdentityProviderConfig, *, provider_subject: str, sources: Sequence[Claims], now: float
-) -> Identity:
+def build_identity(settings: OidcConfig, *, provider_subject: str, sources: Sequence[Claims], now: float) -> Identity:
     """Build the identity from verified claims: the ID token's, then userinfo's if it was asked.
 
     The earlier source wins, claim by claim. Values of an unexpected shape are left out.
@@ -46,7 +44,7 @@ def build_identity(
     )
 
 
-def lacks_claims(settings: IdentityProviderConfig, claims: Claims) -> bool:
+def lacks_claims(settings: OidcConfig, claims: Claims) -> bool:
     """True if userinfo may still know something that the ID token did not say."""
     wanted = {settings.email_claim, settings.groups_claim, *settings.claims}
     if not settings.assume_email_verified:
@@ -65,7 +63,7 @@ def _find_text(sources: Sequence[Claims], name: str) -> str | None:
     return value if len(value) <= _MAX_TEXT_CHARACTERS else None
 
 
-def _find_verified_email(settings: IdentityProviderConfig, sources: Sequence[Claims]) -> str | None:
+def _find_verified_email(settings: OidcConfig, sources: Sequence[Claims]) -> str | None:
     address = parse_email(_find(sources, settings.email_claim))
     if address is None:
         return None
@@ -81,7 +79,7 @@ def _find_verified_email(settings: IdentityProviderConfig, sources: Sequence[Cla
     return address if vouched or believed else None
 
 
-def _read_groups(settings: IdentityProviderConfig, sources: Sequence[Claims]) -> tuple[str, ...]:
+def _read_groups(settings: OidcConfig, sources: Sequence[Claims]) -> tuple[str, ...]:
     value = _find(sources, settings.groups_claim)
     if value is None:
         if any(settings.groups_claim in _claim_names(source) for source in sources):

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.errors import (
     ProviderError,
     ProviderLiedError,
@@ -57,7 +57,7 @@ class OidcProvider:
 
     def __init__(
         self,
-        config: IdentityProviderConfig,
+        config: OidcConfig,
         *,
         client_secret: str | None,
         redirect_uri: str,

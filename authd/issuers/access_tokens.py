@@ -7,7 +7,7 @@ service token, a client certificate) has `common_name` and an empty `sub`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,8 @@ from authd.model import Identity, Machine, Reason
 ACCESS_ALGORITHMS = frozenset({"RS256"})
 # The clocks of edge and origin may differ.
 CLOCK_LEEWAY_SECONDS = 60
-_MAX_NAME_CHARACTERS = 254
+# An e-mail address at most, behind the id of an issuer.
+_MAX_NAME_CHARACTERS = 320
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -51,7 +52,7 @@ def read_access_token(claims: Mapping[str, Any], *, issuer: str, audience: str, 
         raise TokenError(Reason.TOKEN_ISSUER, "the token was issued by somebody else")
     if claims.get("type") != "app":
         raise TokenError(Reason.TOKEN_TYPE, "the token is not of type app")
-    check_audience(claims.get("aud"), audience)
+    check_audience(claims.get("aud"), (audience,))
     expires_at = check_times(claims, now)
     session_id = claims.get("identity_nonce", "")
     if not isinstance(session_id, str):
@@ -61,10 +62,10 @@ def read_access_token(claims: Mapping[str, Any], *, issuer: str, audience: str, 
     return Bearer(_read_person(claims, issuer), None, session_id, expires_at)
 
 
-def check_audience(unverified: Any, audience: str) -> None:
-    """`aud` is the one that is wanted, or a list of texts that holds it. Raises TokenError."""
+def check_audience(unverified: Any, wanted: Sequence[str]) -> None:
+    """`aud` is one of those that are wanted, or a list of texts that holds one. Raises TokenError."""
     values = unverified if isinstance(unverified, list) else [unverified]
-    if not all(isinstance(value, str) for value in values) or audience not in values:
+    if not all(isinstance(value, str) for value in values) or not any(audience in values for audience in wanted):
         raise TokenError(Reason.TOKEN_AUDIENCE, "the token is for another application")
 
 

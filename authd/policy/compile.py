@@ -23,7 +23,7 @@ class RuleCompiler:
         self._authorities = {each.id: each.issuer_dn for each in config.client_certificate_authorities}
         self._groups: Mapping[str, GroupConfig] = {group.name: group for group in config.groups}
         self._lists: Mapping[str, ListConfig] = {entry.name: entry for entry in config.lists}
-        self._groups_claims = {provider.id: provider.groups_claim for provider in config.identity_providers}
+        self._groups_claims = {provider.id: provider.groups_claim_name for provider in config.identity_providers}
         self._compiled: dict[written.Rule, rules.Rule] = {}
 
     def compile_rule_set(self, section: RuleSetSection) -> RuleSet:

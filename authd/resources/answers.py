@@ -12,8 +12,9 @@ import falcon
 import falcon.asgi
 
 from authd.errors import LoginError, LoginLimitError
-from authd.login_steps import Choose, Denied
+from authd.login_steps import AskAddress, AskCode, Choose, Denied, Elsewhere, Redirect
 from authd.model import Decision, Reason, Session
+from authd.pin_requests import CODE_SECONDS
 from authd.policy.domains import find_configured_host
 from authd.policy.index import Application
 from authd.resources.pages import Page, Pages, ProviderChoice, security_headers
@@ -117,6 +118,11 @@ class Answers:
         )
         self.page(resp, falcon.HTTP_401, page)
 
+    def bearer_refused(self, resp: falcon.asgi.Response) -> None:
+        """401 for a machine (RFC 6750 3): JSON, never a login. The same whatever was wrong with its token."""
+        resp.set_header("WWW-Authenticate", 'Bearer realm="authd", error="invalid_token"')
+        self.json(resp, falcon.HTTP_401, {"error": "invalid_token", "reference": _reference(resp)})
+
     def edge_needed(self, resp: falcon.asgi.Response, application: Application, host: str, *, as_page: bool) -> None:
         """401 where people log in at another edge. The same whatever was wrong with its token."""
         resp.set_header("WWW-Authenticate", 'Cloudflare-Access realm="authd"')
@@ -187,6 +193,40 @@ class Answers:
             providers=[ProviderChoice(name, url) for name, url in choose.choices],
         )
         self.page(resp, falcon.HTTP_200, page)
+
+    def code_step(self, resp: falcon.asgi.Response, step: AskAddress | AskCode | Elsewhere) -> None:
+        """A page of a login by mail: 400 after a mistake, 429 after too many."""
+        if isinstance(step, Elsewhere):
+            return self.page(resp, falcon.HTTP_200, self._pages.pin_elsewhere())
+        status = falcon.HTTP_400 if step.mistake else falcon.HTTP_200
+        name, host = step.application.name, step.host
+        if isinstance(step, AskAddress):
+            page = self._pages.pin_address(application_name=name, host=host, action=step.page_url, mistake=step.mistake)
+            return self.page(resp, status, page)
+        page = self._pages.pin_code(
+            application_name=name,
+            host=host,
+            email=step.email,
+            valid_minutes=CODE_SECONDS // 60,
+            action=step.page_url,
+            resend_action=step.resend_url,
+            again_url=f"{step.page_url}&again=1",
+            key=step.key,
+            mistake=step.mistake,
+            exhausted=step.exhausted,
+        )
+        return self.page(resp, falcon.HTTP_429 if step.exhausted else status, page)
+
+    def go_on_after_form(self, resp: falcon.asgi.Response, found: Redirect) -> None:
+        """303 to a page of ours (RFC 9110 15.4.4), or to an application by way of a page: see `Pages.logged_in`."""
+        if found.session is None:
+            self.redirect(resp, found.location, found.cookies)
+            resp.status = falcon.HTTP_303
+            return
+        host = found.location.removeprefix("https://").partition("/")[0]
+        self.page(resp, falcon.HTTP_200, self._pages.logged_in(host=host, url=found.location))
+        for cookie in found.cookies:
+            resp.append_header("Set-Cookie", cookie)
 
     def login_failed(self, resp: falcon.asgi.Response, error: LoginError) -> None:
         """400 or 429, with a way to start again."""

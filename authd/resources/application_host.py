@@ -76,7 +76,11 @@ class ApplicationHost:
         session = await self._find_session(req, parse_endpoint_request(req))
         if session is None:
             return self._answers.no_session(resp)
-        return self._answers.json(resp, falcon.HTTP_200, render_identity(session))
+        return self._answers.json(
+            resp,
+            falcon.HTTP_200,
+            render_identity(session, self._policies().provider_type(session.identity.provider_id)),
+        )
 
     async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Ask first, unless one of this host's own pages sent the person here: a foreign image must log nobody out."""

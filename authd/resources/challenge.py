@@ -51,6 +51,8 @@ class Challenge:
         if application is None or headers.text(b"x-authd-check") == "403":
             # The check refused, and now it would not: something changed in between. Asking again is the answer.
             return self._answers.outage(resp, "The decision about this request has just changed. Please try again.")
+        if verdict.credential.is_bearer:
+            return self._answers.bearer_refused(resp)
         return self._answer_login(resp, application, request, negotiation, verdict.decision)
 
     def _answer_denied(

@@ -19,7 +19,9 @@ def render_identity_headers(bearer: Identity | Machine) -> dict[str, str]:
     Groups that do not fit into MAX_GROUPS_BYTES are left out: an application that needs all of them asks get-identity.
     """
     email = None if isinstance(bearer, Machine) else bearer.email
-    headers = {"X-Authd-User": _encode_header(bearer.name if isinstance(bearer, Machine) else email or bearer.subject)}
+    # A machine may be called like somebody's address; no address has a colon.
+    user = f"machine:{bearer.name}" if isinstance(bearer, Machine) else email or bearer.subject
+    headers = {"X-Authd-User": _encode_header(user)}
     if email:
         headers["Cf-Access-Authenticated-User-Email"] = _encode_header(email)
     groups, size = [], 0

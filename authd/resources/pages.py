@@ -82,6 +82,56 @@ class Pages:
         choices = [(provider.name, verify_link(provider.url)) for provider in providers]
         return self._render("chooser", application_name=application_name, host=host, choices=choices)
 
+    def pin_address(self, *, application_name: str, host: str, action: str, mistake: str) -> Page:
+        """Ask for an e-mail address (POST to `action`, field `email`); `mistake` says what was wrong, or is empty."""
+        return self._render(
+            "pin_address", application_name=application_name, host=host, action=verify_link(action), mistake=mistake
+        )
+
+    def pin_code(
+        self,
+        *,
+        application_name: str,
+        host: str,
+        email: str,
+        valid_minutes: int,
+        action: str,
+        resend_action: str,
+        again_url: str,
+        key: str,
+        mistake: str,
+        exhausted: bool,
+    ) -> Page:
+        """Ask for the code (POST to `action`, field `code`), or with a `key` for a confirmation only (field `key`).
+
+        `exhausted`: only a new code helps (POST to `resend_action`); `again_url` asks for another address.
+        """
+        return self._render(
+            "pin_code",
+            application_name=application_name,
+            host=host,
+            email=email,
+            valid_minutes=valid_minutes,
+            action=verify_link(action),
+            resend_action=verify_link(resend_action),
+            again_link=verify_link(again_url),
+            key=key,
+            mistake=mistake,
+            exhausted=exhausted,
+        )
+
+    def pin_elsewhere(self) -> Page:
+        """The link of a mail, opened in a browser that asked for no code."""
+        return self._render("pin_elsewhere")
+
+    def logged_in(self, *, host: str, url: str) -> Page:
+        """Goes on to `url` by itself, as a redirect would.
+
+        The answer to a form must not redirect to an application: Chromium holds every further redirect, those of the
+        application included, against `form-action`.
+        """
+        return self._render("logged_in", host=host, link=verify_link(url))
+
     def denied(
         self,
         *,

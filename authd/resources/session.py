@@ -29,6 +29,7 @@ class EndpointRequest:
     url: OriginalUrl
     client: Client
     fetch_site: str
+    is_post: bool = False
 
     @property
     def query(self) -> str:
@@ -56,7 +57,7 @@ def parse_endpoint_request(req: falcon.asgi.Request) -> EndpointRequest:
         user_agent=headers.text(b"user-agent"),
         cookie_header=headers.text(b"cookie"),
     )
-    return EndpointRequest(url, client, headers.text(b"sec-fetch-site"))
+    return EndpointRequest(url, client, headers.text(b"sec-fetch-site"), is_post=req.method == "POST")
 
 
 async def read_form(req: falcon.asgi.Request) -> dict[str, str]:
@@ -75,7 +76,7 @@ def _is_ours(name: str, token_cookie_name: str) -> bool:
     return name in (APP_SESSION_COOKIE, TEAM_COOKIE) or name.lower().startswith(token_cookie_name.lower())
 
 
-def render_identity(session: Session) -> dict[str, Any]:
+def render_identity(session: Session, provider_type: str) -> dict[str, Any]:
     """The document of get-identity (reference/access-wire.md 2.8)."""
     identity = session.identity
     return {
@@ -86,7 +87,7 @@ def render_identity(session: Session) -> dict[str, Any]:
         "amr": list(identity.auth_methods),
         "groups": list(identity.groups),
         "oidc_fields": dict(identity.claims),
-        "idp": {"id": identity.provider_id, "type": "oidc"},
+        "idp": {"id": identity.provider_id, "type": provider_type},
         "geo": {"country": session.country},
         "ip": session.client_ip,
         "iat": session.created_at,

@@ -12,7 +12,7 @@ from authd.audit import log_event
 from authd.errors import LoginError, ProviderError, ProviderRefusedError, ProviderUnavailableError
 from authd.in_force import Policies
 from authd.login import Login
-from authd.login_steps import Choose, Denied, Redirect
+from authd.login_steps import AskAddress, AskCode, Choose, Denied, Elsewhere, Redirect
 from authd.metrics import Metrics
 from authd.resources.answers import Answers
 from authd.resources.session import (
@@ -25,7 +25,7 @@ from authd.resources.session import (
 from authd.sessions import Sessions
 from authd.urls import find_host
 
-Next = Redirect | Choose | Denied
+Next = Redirect | Choose | Denied | AskAddress | AskCode | Elsewhere
 
 
 class TeamHost:
@@ -48,7 +48,7 @@ class TeamHost:
 
     async def on_get_login(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, host: str) -> None:
         """Begin a login for an application's host, or end it at once for somebody who is logged in."""
-        request = self._parse(req)
+        request = self.parse(req)
         application_host = find_host(host)
         if application_host is None:
             return self._answers.not_found(resp)
@@ -56,18 +56,19 @@ class TeamHost:
         application = self._login.find_application(query, application_host)
         if application:
             self._answers.name_application(resp, application, application_host)
-        return await self._go_on(resp, request, lambda: self._login.start(application_host, query, request.client))
+        return await self.go_on(resp, request, lambda: self._login.start(application_host, query, request.client))
 
     on_head_login = on_get_login
 
     async def on_get_callback(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The identity provider sends the person back."""
-        request = self._parse(req)
-        return await self._go_on(resp, request, lambda: self._login.finish(request.query, request.client))
+        request = self.parse(req)
+        return await self.go_on(resp, request, lambda: self._login.finish(request.query, request.client))
 
-    async def _go_on(
+    async def go_on(
         self, resp: falcon.asgi.Response, request: EndpointRequest, step: Callable[[], Awaitable[Next]]
     ) -> None:
+        """Take a step of the login, log how it ended, and answer."""
         attempt = self._login.find_attempt(request.query, request.client)
         try:
             found = await step()
@@ -79,9 +80,13 @@ class TeamHost:
             return self._answer_provider_error(resp, error, self._login.return_url(attempt) if attempt else None)
         if isinstance(found, Choose):
             return self._answers.chooser(resp, found)
+        if isinstance(found, AskAddress | AskCode | Elsewhere):
+            return self._answers.code_step(resp, found)
         self._log_success(resp, request, attempt, found)
         if isinstance(found, Denied):
             return self._answers.denied_after_login(resp, found)
+        if request.is_post:
+            return self._answers.go_on_after_form(resp, found)
         return self._answers.redirect(resp, found.location, found.cookies)
 
     def _answer_provider_error(self, resp: falcon.asgi.Response, error: ProviderError, return_url: str | None) -> None:
@@ -140,15 +145,19 @@ class TeamHost:
 
         An application asks with the token that it was shown, as Cloudflare's libraries do.
         """
-        client = self._parse(req).client
+        client = self.parse(req).client
         session = await self._login.find_team_session(client) or await self._login.find_application_session(client)
         if session is None:
             return self._answers.no_session(resp)
-        return self._answers.json(resp, falcon.HTTP_200, render_identity(session))
+        return self._answers.json(
+            resp,
+            falcon.HTTP_200,
+            render_identity(session, self._policies().provider_type(session.identity.provider_id)),
+        )
 
     async def on_get_home(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page at `/`: the applications that this person may open."""
-        request = self._parse(req)
+        request = self.parse(req)
         session = await self._login.find_team_session(request.client)
         applications = self._login.open_applications(session, request.client) if session else ()
         return self._answers.launcher(resp, session, applications)
@@ -157,7 +166,7 @@ class TeamHost:
 
     async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Ask first, unless a page of this host sent the person here."""
-        request = self._parse(req)
+        request = self.parse(req)
         if request.fetch_site == "same-origin":
             return await self._log_out(resp, request)
         session = await self._login.find_team_session(request.client)
@@ -165,7 +174,7 @@ class TeamHost:
 
     async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """End the session everywhere, and remove every cookie of ours from this host."""
-        request = self._parse(req)
+        request = self.parse(req)
         if not request.is_own_form:
             return self._answers.logout_confirm(resp, None)
         return await self._log_out(resp, request)
@@ -178,7 +187,7 @@ class TeamHost:
         cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
         self._answers.logged_out(resp, cookies, start_url=None)
 
-    def _parse(self, req: falcon.asgi.Request) -> EndpointRequest:
+    def parse(self, req: falcon.asgi.Request) -> EndpointRequest:
         """The request, if nginx' team server sent it: an application's host must not speak for the team's."""
         request = parse_endpoint_request(req)
         if request.url.host != self._policies().config.team_host:

@@ -34,6 +34,7 @@ KEY_SET_SECONDS = 86400
 KEY = "key"
 _KEYRING = "keyring"
 CODE_LIFETIME_SECONDS = 60
+_PIN = "pin"
 _NEVER = 2**53
 # A worker that has not heard of the store for so long lets nobody in any more.
 _CHANGE_REMEMBERED_SECONDS = 2 * 86400
@@ -54,6 +55,19 @@ class HandoverCode:
     return_path: str
     app_session_hash: str
     round: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinCode:
+    """A code that was sent to `email`, for one attempt. `code_hash` and `key_hash` are what its browser must come up
+    with (see `pin_requests.PinRequest`); `expires_at` is in Unix seconds."""
+
+    provider_id: str
+    attempt_id: str
+    email: str
+    code_hash: str
+    key_hash: str
+    expires_at: int
 
 
 class Records:
@@ -177,6 +191,20 @@ class Records:
     async def spend_state(self, state: str, *, now: int, expires_at: int) -> bool:
         """Spend the state of an attempt. True for exactly one of all who try."""
         return await self._store.put_if_absent(_STATE, state, b"", now=now, expires_at=expires_at)
+
+    async def add_pin(self, pin_id: str, pin: PinCode) -> None:
+        """Write a code that was (or is about to be) sent by mail; it is gone at its `expires_at`."""
+        await self._put(_PIN, pin_id, asdict(pin), pin.expires_at)
+
+    async def find_pin(self, pin_id: str, *, now: int) -> PinCode | None:
+        """The code if it is not spent and not too old."""
+        document = self._opened(_PIN, pin_id, await self._store.find(_PIN, pin_id, now=now))
+        # As with codes of the hand-over: the row's own time is not sealed.
+        return PinCode(**document) if document and document["expires_at"] > now else None
+
+    async def spend_pin(self, pin_id: str, *, now: int) -> bool:
+        """Spend a code. True for exactly one of all who try."""
+        return await self._store.take(_PIN, pin_id, now=now) is not None
 
     async def find(self, issuer: str) -> bytes | None:
         """A provider's key set as a worker of ours left it. See `idp.key_sets.SharedKeySets`."""

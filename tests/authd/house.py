@@ -22,6 +22,7 @@ from authd.keys import Keyring, generate_keyring
 from authd.limits import LoginLimits
 from authd.login import Login
 from authd.login_steps import Client
+from authd.machine_tokens import MachineTokens
 from authd.model import Facts, Identity, Session
 from authd.policy.index import build_index
 from authd.sealing import Sealer
@@ -176,6 +177,7 @@ class House:
                 clock=self.clock,
             ),
             application_tokens=application_tokens,
+            machine_tokens=MachineTokens(self.tokens, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=1,
         )

@@ -266,7 +266,7 @@ async def test_the_application_is_told_who_it_is_and_the_log_names_the_machine(o
     assert again.headers == person.headers
     machine = await app.ask(cf_access_jwt_assertion=sign(MACHINE, common_name="ci.access"), **there)
     assert machine.status_code == 200
-    assert machine.headers["x-authd-user"] == "ci.access"
+    assert machine.headers["x-authd-user"] == "machine:ci.access"
     assert "cf-access-authenticated-user-email" not in machine.headers
     assert [(line["email"], line["machine"], line["session"]) for line in app.lines] == [
         ("alice@example.com", None, "6ei69k"),
@@ -306,3 +306,4 @@ async def test_an_edge_that_is_down_for_an_hour_logs_nobody_out(origin: House, p
     restarted.issuers.tend()
     assert told(await ask(restarted, text)) == LET_IN
     restarted.issuers.close()
+    await restarted.store.close()

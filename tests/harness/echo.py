@@ -1,7 +1,8 @@
 """An application that tells what reached it. Its counter is how tests prove that nothing did.
 
-`/status/404` answers with that status and `WWW-Authenticate: Application`; a request with `Upgrade` gets a
-101 and then its own bytes back; everything else gets 200 and a JSON object of method, target, headers, body.
+`/status/404` answers with that status and `WWW-Authenticate: Application`; `/moved?ADDRESS` redirects there; a request
+with `Upgrade` gets a 101 and then its own bytes back; everything else gets 200 and a JSON object of method, target,
+headers, body.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def echo(request: Message) -> Reply:
     if path.startswith("/status/"):
         status = int(path.removeprefix("/status/"))
         return Reply(status, (("WWW-Authenticate", "Application"),), b"the application's own answer")
+    if path == "/moved":
+        return Reply(302, (("Location", request.target.partition("?")[2]),))
     report = {
         "application": True,
         "method": request.method,

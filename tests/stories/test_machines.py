@@ -150,11 +150,8 @@ def test_a_service_token_gets_in_and_nothing_of_it_reaches_the_application(stack
     for _ in range(5):
         headers = seen(ask(stack, "api.test", credentials(made)))
     claims = jwt.decode(headers["cf-access-jwt-assertion"], options={"verify_signature": False})
-    assert (claims["common_name"], claims["sub"], headers["x-authd-user"]) == (
-        made["client_id"],
-        "",
-        made["client_id"],
-    )
+    assert (claims["common_name"], claims["sub"]) == (made["client_id"], "")
+    assert headers["x-authd-user"] == f"machine:{made['client_id']}"
     assert not {"cf-access-client-id", "cf-access-client-secret", "cf-access-authenticated-user-email"} & set(headers)
     answer = ask(stack, "api.test", credentials(made))
     assert answer.get_all("Set-Cookie") == []
@@ -217,7 +214,7 @@ def test_a_hot_token_that_is_changed_is_refused_within_two_seconds(stack: Stack,
 def test_a_certificate_counts_by_its_authority(stack: Stack, authorities: dict[str, Authority]) -> None:
     device = authorities["Device CA"]
     headers = seen(ask(stack, "probes.test", certificate=device.issue("probe-1")))
-    assert headers["x-authd-user"] == "probe-1"
+    assert headers["x-authd-user"] == "machine:probe-1"
     claims = jwt.decode(headers["cf-access-jwt-assertion"], options={"verify_signature": False})
     assert claims["common_name"] == "probe-1"
     for certificate in (None, device.issue("probe-2"), authorities["Origin Pull CA"].issue("probe-1")):

@@ -56,7 +56,10 @@ def blocks(document: str) -> list[str]:
     return [part.partition("```")[0] for part in parts]
 
 
-@pytest.mark.parametrize("text", [block for name in ("configuration.md", "policies.md") for block in blocks(name)])
+PAGES = ("configuration.md", "policies.md", *(f"providers/{page.name}" for page in (DOCS / "providers").glob("*.md")))
+
+
+@pytest.mark.parametrize("text", [block for name in PAGES for block in blocks(name)])
 def test_every_example_in_the_docs_is_accepted(text: str, tmp_path: Path) -> None:
     (tmp_path / "blocked.txt").write_text("198.51.100.0/24\n")
     whole = text if "team_domain:" in text else f"team_domain: auth.example.com\n{text}"

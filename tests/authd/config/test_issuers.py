@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from authd.config import parse_config
+from authd.config.readers import ALGORITHMS
+from authd.jose.key_sets import ALGORITHMS as JOSE_ALGORITHMS
 from tests.authd.config.samples import PROVIDER, application, find_mistakes, find_only_mistake, parse, parse_values
 
 TEAM = "https://myteam.cloudflareaccess.com"
@@ -154,3 +156,49 @@ def test_a_path_bound_application_reads_the_edge_s_cookie() -> None:
         f"applications: [{{id: a, domains: [a.x/p], issuer: '{TEAM}', aud: '{AUD}'}}]", source="t", base_dir=Path()
     )
     assert build_index(config).get_application("a").cookie_name == "CF_Authorization"
+
+
+ISSUER = {"id": "github", "issuer": "https://token.actions.githubusercontent.com", "audiences": ["deploy"]}
+
+
+def test_an_algorithm_with_a_shared_secret_is_a_mistake_at_start() -> None:
+    """J30."""
+    assert set(ALGORITHMS) == JOSE_ALGORITHMS
+    for algorithm in ("HS256", "none", "RS1", "", "rs256", 1, None):
+        mistake = find_only_mistake(token_issuers=[ISSUER | {"algorithms": ["RS256", algorithm]}])
+        assert mistake.key == "token_issuers[0].algorithms[1]"
+
+
+@pytest.mark.parametrize("key", ["audiences", "algorithms", "types"])
+def test_a_list_that_would_admit_nothing_is_a_mistake(key: str) -> None:
+    assert find_only_mistake(token_issuers=[ISSUER | {key: []}]).key == f"token_issuers[0].{key}"
+
+
+def test_the_audience_has_no_default() -> None:
+    without = {name: value for name, value in ISSUER.items() if name != "audiences"}
+    mistake = find_only_mistake(token_issuers=[without])
+    assert (mistake.key, mistake.message) == ("token_issuers[0].audiences", "is missing")
+
+
+def test_an_issuer_is_one_thing_only() -> None:
+    ours = find_only_mistake(token_issuers=[ISSUER | {"issuer": "https://auth.example.com"}])
+    assert ours.message == "is this authd itself, whose tokens need no entry"
+    edge = find_only_mistake(token_issuers=[ISSUER | {"issuer": TEAM}], applications=[verifying()])
+    assert edge.message == "is the edge of applications[0], whose tokens are about people"
+    twice = find_only_mistake(token_issuers=[ISSUER, ISSUER | {"id": "again"}])
+    assert (twice.key, twice.message) == ("token_issuers[1].issuer", "is the same issuer as token_issuers[0].issuer")
+
+
+def test_j25_id_tokens_of_logins_can_be_made_no_credentials() -> None:
+    provider = {"issuer": PROVIDER["issuer"], "audiences": ["api", PROVIDER["client_id"]]}
+    mistake = find_only_mistake(identity_providers=[PROVIDER], token_issuers=[ISSUER | provider])
+    assert mistake.key == "token_issuers[0].audiences[1]"
+
+
+@pytest.mark.parametrize(("make", "wrong"), [(application, TEAM), (verifying, "github")])
+def test_rules_about_issuers_from_which_nobody_comes_are_mistakes(make: Any, wrong: str) -> None:
+    edge = verifying(id="edge", domains=["edge.example.com"])
+    policies = [{"name": "P", "decision": "non_identity", "include": [{"token_issuer": wrong}]}]
+    mistake = find_only_mistake(token_issuers=[ISSUER], applications=[edge, make(policies=policies)])
+    assert mistake.key == "applications[1].policies[0].include[0].token_issuer"
+    assert mistake.message == "names an issuer from which nobody comes to this application"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.idp import OidcProvider
 from tests.authd.idp.logins import make_settings, make_worker, reset
 from tests.idp_server import FakeProvider, running_provider
@@ -25,7 +25,7 @@ def idp(_server: FakeProvider) -> FakeProvider:
 
 
 @pytest.fixture
-def settings(idp: FakeProvider) -> IdentityProviderConfig:
+def settings(idp: FakeProvider) -> OidcConfig:
     return make_settings(idp.issuer)
 
 
@@ -34,7 +34,7 @@ def start_worker() -> Iterator[Callable[..., OidcProvider]]:
     """Makes providers as workers do, and closes them."""
     made: list[OidcProvider] = []
 
-    def start(settings: IdentityProviderConfig, **arguments: Any) -> OidcProvider:
+    def start(settings: OidcConfig, **arguments: Any) -> OidcProvider:
         made.append(make_worker(settings, **arguments))
         return made[-1]
 
@@ -44,5 +44,5 @@ def start_worker() -> Iterator[Callable[..., OidcProvider]]:
 
 
 @pytest.fixture
-def worker(settings: IdentityProviderConfig, start_worker: Callable[..., OidcProvider]) -> OidcProvider:
+def worker(settings: OidcConfig, start_worker: Callable[..., OidcProvider]) -> OidcProvider:
     return start_worker(settings)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.errors import ProviderUnavailableError
 from authd.idp import OidcProvider, SharedKeySets
 from authd.model import Identity
@@ -21,13 +21,13 @@ from tests.idp_server import CLIENT_ID, CLIENT_SECRET, FakeProvider
 REDIRECT_URI = "https://auth.example.com/cdn-cgi/access/callback"
 
 
-def make_settings(issuer: str, **members: Any) -> IdentityProviderConfig:
+def make_settings(issuer: str, **members: Any) -> OidcConfig:
     """An entry of `identity_providers` as the configuration file would give it."""
     defaults = {"id": "corp", "type": "oidc", "client_id": CLIENT_ID, "claims": ["department"]}
-    return IdentityProviderConfig.model_validate(defaults | {"issuer": issuer} | members)
+    return OidcConfig.model_validate(defaults | {"issuer": issuer} | members)
 
 
-def changed(settings: IdentityProviderConfig, **members: Any) -> IdentityProviderConfig:
+def changed(settings: OidcConfig, **members: Any) -> OidcConfig:
     return settings.model_copy(update=members)
 
 
@@ -62,7 +62,7 @@ class SharedPlace:
 
 
 def make_worker(
-    settings: IdentityProviderConfig,
+    settings: OidcConfig,
     *,
     client_secret: str | None = CLIENT_SECRET,
     clock: Callable[[], float] = time.time,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.errors import ProviderLiedError, ProviderUnavailableError
 from authd.idp import OidcProvider
 from tests.authd.idp.logins import log_in, log_in_again, make_settings, until, visit
@@ -77,7 +77,7 @@ async def _time_out(worker: OidcProvider) -> None:
 
 
 async def test_two_calls_that_are_in_time_can_be_too_late_together(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     worker = start_worker(settings, deadline_seconds=DEADLINE_SECONDS)
     idp.misbehave = {"scope-userinfo-claims"}
@@ -95,7 +95,7 @@ async def test_a_redirect_is_never_followed(idp: FakeProvider, worker: OidcProvi
 
 
 async def test_no_thread_stays_behind_a_dripping_server(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     """More logins than threads, all caught by the drip: had one thread stayed, the last would not end."""
     worker = start_worker(settings, deadline_seconds=DEADLINE_SECONDS)
@@ -115,7 +115,7 @@ def other(start_worker: StartWorker) -> Iterator[OidcProvider]:
 
 
 async def test_a_slow_provider_delays_neither_another_nor_the_event_loop(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker, other: OidcProvider
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker, other: OidcProvider
 ) -> None:
     slow = start_worker(settings, deadline_seconds=30)
     await log_in(other)
@@ -132,7 +132,7 @@ async def test_a_slow_provider_delays_neither_another_nor_the_event_loop(
 
 
 async def test_a_visitor_who_leaves_takes_nobody_with_them(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     worker = start_worker(settings)
     first = asyncio.create_task(log_in(worker))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.errors import ProviderError, ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
 from authd.idp import OidcProvider
 from tests import idp_misbehaviours
@@ -103,7 +103,7 @@ StartWorker = Callable[..., OidcProvider]
 
 @pytest.mark.parametrize(("misbehaviour", "cause"), LIES.items())
 async def test_a_lie_ends_the_login(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker, misbehaviour: str, cause: str
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker, misbehaviour: str, cause: str
 ) -> None:
     idp.misbehave = {misbehaviour}
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.idp.identities import build_identity, derive_subject, lacks_claims
 from authd.model import Identity
 from tests.authd.idp.logins import changed, log_in, make_settings
@@ -12,7 +12,7 @@ from tests.idp_server import FakeProvider
 SETTINGS = make_settings("https://idp.example.com")
 
 
-def identity_of(*sources: dict[str, Any], settings: IdentityProviderConfig = SETTINGS) -> Identity:
+def identity_of(*sources: dict[str, Any], settings: OidcConfig = SETTINGS) -> Identity:
     return build_identity(settings, provider_subject="alice-1", sources=sources, now=1_800_000_000.9)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.errors import ProviderLiedError, ProviderUnavailableError, StoreUnavailableError
 from authd.idp import OidcProvider
 from authd.idp.last_good import FRESH_SECONDS, RETRY_SECONDS, USABLE_SECONDS
@@ -60,7 +60,7 @@ async def test_a_new_key_under_the_old_id_is_found_too(idp: FakeProvider, worker
 
 
 async def test_forty_logins_at_once_over_four_workers_survive_a_rotation_with_one_fetch(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     budget, shared = RefetchBudget(), SharedPlace()
     workers = [start_worker(settings, may_refetch=budget, shared=shared) for _ in range(4)]
@@ -73,7 +73,7 @@ async def test_forty_logins_at_once_over_four_workers_survive_a_rotation_with_on
 
 
 async def test_a_flood_of_unknown_keys_costs_one_fetch_in_30_seconds(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     timer = Timer()
     budget, shared = RefetchBudget(timer), SharedPlace()
@@ -106,7 +106,7 @@ async def test_good_logins_are_not_delayed_by_the_flood(idp: FakeProvider, worke
 
 
 async def test_a_store_that_cannot_count_refetches_is_an_outage_and_no_permission(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     async def no_store(provider_id: str) -> bool:
         raise StoreUnavailableError("the store did not answer")
@@ -120,7 +120,7 @@ async def test_a_store_that_cannot_count_refetches_is_an_outage_and_no_permissio
 
 
 async def test_a_place_that_cannot_be_shared_fails_no_login(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     class Broken(SharedPlace):
         async def leave(self, issuer: str, document: bytes, /) -> None:
@@ -142,7 +142,7 @@ async def test_a_place_that_cannot_be_shared_fails_no_login(
     ],
 )
 async def test_the_last_good_keys_serve_a_day_of_bad_answers(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker, misbehaviour: str
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker, misbehaviour: str
 ) -> None:
     timer = Timer()
     worker = start_worker(settings, timer=timer)
@@ -160,7 +160,7 @@ async def test_the_last_good_keys_serve_a_day_of_bad_answers(
 
 
 async def test_an_hour_old_key_set_is_renewed_behind_the_visitors_back(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker, caplog: pytest.LogCaptureFixture
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker, caplog: pytest.LogCaptureFixture
 ) -> None:
     timer = Timer()
     worker = start_worker(settings, timer=timer)
@@ -178,7 +178,7 @@ async def test_an_hour_old_key_set_is_renewed_behind_the_visitors_back(
 
 
 async def test_keys_that_were_shared_for_one_issuer_sign_for_no_other(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     """The entry `corp` comes to mean another provider, and the old one signs in the new one's name."""
 

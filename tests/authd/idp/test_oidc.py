@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
 
-from authd.config import IdentityProviderConfig
+from authd.config import OidcConfig
 from authd.errors import ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
 from authd.idp import OidcProvider, create_provider
 from authd.idp.identities import derive_subject
@@ -17,9 +17,7 @@ from tests.idp_server import ALICE, CLIENT_ID, CLIENT_SECRET, FakeProvider
 StartWorker = Callable[..., OidcProvider]
 
 
-async def test_a_login_ends_in_an_identity(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
-) -> None:
+async def test_a_login_ends_in_an_identity(idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker) -> None:
     before = int(time.time())
     identity = await log_in(start_worker(settings))
     assert identity.subject == derive_subject(idp.issuer, "alice-1")
@@ -67,14 +65,14 @@ async def test_the_secret_travels_in_the_body_where_only_that_is_taken(idp: Fake
 
 
 async def test_a_public_client_sends_no_secret(
-    idp: FakeProvider, settings: IdentityProviderConfig, start_worker: StartWorker
+    idp: FakeProvider, settings: OidcConfig, start_worker: StartWorker
 ) -> None:
     idp.misbehave = {"public-client"}
     identity = await log_in(start_worker(settings, client_secret=None))
     assert identity.email == "alice@example.com"
 
 
-async def test_a_wrong_secret_is_named_as_such(settings: IdentityProviderConfig, start_worker: StartWorker) -> None:
+async def test_a_wrong_secret_is_named_as_such(settings: OidcConfig, start_worker: StartWorker) -> None:
     with pytest.raises(ProviderRefusedError, match="client_id and client secret") as refusal:
         await log_in(start_worker(settings, client_secret="mistyped"))
     assert refusal.value.cause == "invalid_client"
@@ -149,7 +147,7 @@ async def test_a_code_opens_one_login_and_no_second(worker: OidcProvider) -> Non
     assert refusal.value.cause == "invalid_grant"
 
 
-async def test_the_provider_is_not_needed_to_start(settings: IdentityProviderConfig) -> None:
+async def test_the_provider_is_not_needed_to_start(settings: OidcConfig) -> None:
     nowhere = changed(settings, issuer="http://127.0.0.1:1")
     worker = create_provider(
         nowhere,

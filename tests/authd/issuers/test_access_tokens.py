@@ -127,12 +127,12 @@ def test_j27_times_count_to_the_second_with_a_minute_for_the_future(
     assert refusal_of(claims, **changes) == code
 
 
-@pytest.mark.parametrize("subject", [..., None, 7, ["alice"], "a\r\nX-Admin: 1", "a" * 255, "\u2028"], ids=repr)
+@pytest.mark.parametrize("subject", [..., None, 7, ["alice"], "a\r\nX-Admin: 1", "a" * 321, "\u2028"], ids=repr)
 def test_j17_a_person_has_a_usable_subject(subject: object) -> None:
     assert refusal_of(PERSON, sub=subject) == "token_malformed"
 
 
-@pytest.mark.parametrize("name", [..., None, "", 7, ["x"], "a\nb", "a" * 255], ids=repr)
+@pytest.mark.parametrize("name", [..., None, "", 7, ["x"], "a\nb", "a" * 321], ids=repr)
 def test_j17_a_machine_has_a_usable_name(name: object) -> None:
     assert refusal_of(MACHINE, common_name=name) == "token_malformed"
 

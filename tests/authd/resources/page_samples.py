@@ -73,6 +73,7 @@ RIGHT_TO_LEFT = Words(
 )
 
 LOGIN_PATH = "/cdn-cgi/access/login/grafana.example.com?redirect_url=%2Fd%2Fabc"
+CODE_PATH = "/cdn-cgi/access/verify-code?state=67d1.abc"
 LOGOUT_PATH = "/cdn-cgi/access/logout"
 SWITCH_URL = "https://grafana.example.com/cdn-cgi/access/login?prompt=select_account&redirect_url=%2Fd"
 START_URL = "https://grafana.example.com/d/abc?orgId=1&from=now-6h"
@@ -129,8 +130,35 @@ def _launcher(pages: Pages, words: Words) -> Page:
     return pages.launcher(account=words.account, applications=applications, logout_action=LOGOUT_PATH)
 
 
+def _pin_address(pages: Pages, words: Words, mistake: str) -> Page:
+    return pages.pin_address(application_name=words.name, host=words.host, action=CODE_PATH, mistake=mistake)
+
+
+def _pin_code(pages: Pages, words: Words, key: str = "", mistake: str = "", exhausted: bool = False) -> Page:
+    return pages.pin_code(
+        application_name=words.name,
+        host=words.host,
+        email=words.account,
+        valid_minutes=10,
+        action=CODE_PATH,
+        resend_action=CODE_PATH.replace("verify", "resend"),
+        again_url=f"{CODE_PATH}&again=1",
+        key=key,
+        mistake=mistake,
+        exhausted=exhausted,
+    )
+
+
 SAMPLES: dict[str, Callable[[Pages, Words], Page]] = {
     "chooser": _chooser,
+    "pin_address": lambda pages, words: _pin_address(pages, words, ""),
+    "pin_address_mistake": lambda pages, words: _pin_address(pages, words, words.sentence),
+    "pin_code": _pin_code,
+    "pin_code_wrong": lambda pages, words: _pin_code(pages, words, mistake=words.sentence),
+    "pin_code_exhausted": lambda pages, words: _pin_code(pages, words, mistake=words.sentence, exhausted=True),
+    "pin_code_link": lambda pages, words: _pin_code(pages, words, key=words.account),
+    "pin_elsewhere": lambda pages, _: pages.pin_elsewhere(),
+    "logged_in": lambda pages, words: pages.logged_in(host=words.host, url=START_URL),
     "denied": lambda pages, words: _denied(pages, words, words.account, None),
     "denied_with_message": lambda pages, words: _denied(pages, words, words.account, words.message),
     "denied_before_login": lambda pages, words: _denied(pages, words, None, None),

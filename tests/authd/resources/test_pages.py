@@ -70,7 +70,7 @@ def test_hostile_words_do_not_change_what_a_page_is_made_of(name: str) -> None:
 def test_hostile_words_are_shown_as_they_are(name: str) -> None:
     text = PageOutline(SAMPLES[name](PAGES, HOSTILE).html).get_text("html")
 
-    if name not in ("logged_out", "launcher_before_login"):  # these say nothing from outside
+    if name not in ("logged_out", "launcher_before_login", "pin_elsewhere"):  # these say nothing from outside
         assert " ".join(MARKUP.split()) in text
     assert "49" not in text
 
@@ -88,6 +88,7 @@ def test_the_words_of_the_pages_themselves_are_calm(name: str) -> None:
 def test_a_reference_is_shown_unchanged_wherever_there_is_one(name: str) -> None:
     outline = PageOutline(SAMPLES[name](PAGES, ORDINARY).html)
     without_reference = {"chooser", "login_needed", "logout_confirm", "logged_out", "launcher", "launcher_before_login"}
+    without_reference |= {"logged_in", *(sample for sample in SAMPLES if sample.startswith("pin_"))}
 
     assert (ORDINARY.reference in outline.text_of.get("code", "")) is (name not in without_reference)
 
@@ -212,6 +213,64 @@ def make_denial(switch_url: str, logout_action: str) -> Page:
     )
 
 
+def make_pin_code(**changes: Any) -> Page:
+    values: dict[str, Any] = {
+        "application_name": "Grafana",
+        "host": "grafana.example.com",
+        "email": "bob@example.com",
+        "valid_minutes": 10,
+        "action": "/",
+        "resend_action": "/",
+        "again_url": "/",
+        "key": "",
+        "mistake": "",
+        "exhausted": False,
+    }
+    return PAGES.pin_code(**values | changes)
+
+
+def test_a_code_is_asked_for_in_a_way_that_phones_understand() -> None:
+    outline = PageOutline(make_pin_code().html)
+
+    field = outline.get("input")
+    assert (field["autocomplete"], field["inputmode"], field["name"]) == ("one-time-code", "numeric", "code")
+    assert outline.get("label")["for"] == field["id"]
+    assert "If bob@example.com has access" in outline.get_text("main")
+
+
+def test_a_link_from_a_mail_asks_for_a_confirmation_only() -> None:
+    outline = PageOutline(make_pin_code(key="from-the-mail").html)
+
+    assert [(field["type"], field["name"], field["value"]) for field in outline.all("input")] == [
+        ("hidden", "key", "from-the-mail")
+    ]
+    assert "as bob@example.com?" in outline.get_text("main")
+
+
+def test_after_too_many_codes_only_a_new_one_can_be_asked_for() -> None:
+    outline = PageOutline(make_pin_code(exhausted=True, resend_action="/again").html)
+
+    assert not outline.all("input")
+    assert outline.get("form")["action"] == "/again"
+
+
+def test_a_mistake_is_told_to_those_who_cannot_see_it_too() -> None:
+    outline = PageOutline(make_pin_code(mistake="That code is wrong.").html)
+
+    (told,) = [paragraph for paragraph in outline.all("p") if paragraph.get("role") == "alert"]
+    field = outline.get("input")
+    assert (field["aria-invalid"], field["aria-describedby"]) == ("true", told["id"])
+
+
+def test_whoever_is_logged_in_by_a_form_goes_on_by_themselves_and_by_a_link() -> None:
+    html = PAGES.logged_in(host="grafana.example.com", url=START_URL).html
+    outline = PageOutline(html)
+
+    (refresh,) = [meta["content"] for meta in outline.all("meta") if meta.get("http-equiv") == "refresh"]
+    assert refresh == f"0; url={START_URL}"
+    assert outline.get("a")["href"] == START_URL
+
+
 LINKED: dict[str, Callable[[str], Page]] = {
     "provider": lambda url: PAGES.chooser(application_name="", host="", providers=[ProviderChoice("", url)]),
     "another account": lambda url: make_denial(url, "/"),
@@ -222,6 +281,12 @@ LINKED: dict[str, Callable[[str], Page]] = {
     "logout": lambda url: PAGES.logout_confirm(account=None, action=url, return_to=None),
     "login again": lambda url: PAGES.logged_out(start_url=url, provider_note=False),
     "application": lambda url: PAGES.launcher(account="", applications=[("", url)], logout_action="/"),
+    "address": lambda url: PAGES.pin_address(application_name="", host="", action=url, mistake=""),
+    "code": lambda url: make_pin_code(action=url),
+    "link": lambda url: make_pin_code(action=url, key="k"),
+    "new code": lambda url: make_pin_code(resend_action=url),
+    "another address": lambda url: make_pin_code(again_url=url),
+    "going on": lambda url: PAGES.logged_in(host="", url=url),
     "logout of the launcher": lambda url: PAGES.launcher(account="", applications=[], logout_action=url),
 }
 

@@ -1,0 +1,64 @@
+"""The section of an identity provider of type `oidc`: every key, default and sentence once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from authd.config import settings as kind
+from authd.config.mistakes import SettingError
+from authd.config.provider_section import ProviderSection
+
+
+class OidcConfig(ProviderSection):
+    """A provider that speaks OpenID Connect. With neither secret, authd is a public client (PKCE alone)."""
+
+    not_built: ClassVar[frozenset[str]] = frozenset(
+        ("auth_url", "certs_url", "email_claim_name", "pkce_enabled", "prompt", "token_url")
+    )
+
+    type: Literal["oidc"] = Field(description="`oidc`: OpenID Connect.")
+    issuer: kind.Issuer = Field(description="The OpenID Connect issuer; discovery starts here.")
+    client_id: kind.Text = Field(description="The client id that the provider gave to authd.")
+    client_secret_file: kind.File | None = Field(
+        default=None,
+        description="File with the client secret; without any secret authd is a public client (PKCE alone).",
+    )
+    client_secret_env: kind.Environment | None = Field(
+        default=None, description="Environment variable with the client secret, instead of the file."
+    )
+    scopes: kind.Scopes = Field(
+        default=("openid", "email", "profile"), description="Scopes to ask for; `openid` must be among them."
+    )
+    claims: tuple[kind.Text, ...] = Field(
+        default=(), description="Claims to keep with the identity, for `oidc` rules and the token's `custom`."
+    )
+    email_claim: kind.Text = Field(default="email", description="The claim that holds the e-mail address.")
+    groups_claim: kind.Text = Field(default="groups", description="The claim that holds the groups.")
+    assume_email_verified: kind.Flag = Field(
+        default=False, description="Believe addresses of a provider that never says whether it verified them."
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.client_secret_file is not None and self.client_secret_env is not None:
+            raise SettingError("must not stand beside client_secret_file", path=("client_secret_env",))
+        return self
+
+    @property
+    def kept_claims(self) -> tuple[str, ...]:
+        return (*self.claims, self.groups_claim)
+
+    @property
+    def groups_claim_name(self) -> str | None:
+        return self.groups_claim
+
+    @property
+    def secret_file(self) -> Path | None:
+        return self.client_secret_file
+
+    @property
+    def secret_env(self) -> str | None:
+        return self.client_secret_env

@@ -1,0 +1,87 @@
+"""What a browser holds while its person waits for a code by mail: to which address it goes, and half of the secret.
+
+The other half is in the mail. The store keeps hashes of both together: neither who reads the mail nor who reads the
+store can do anything without this very browser.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import unicodedata
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from authd.cookies import find_cookie, find_cookies_by_prefix, render_cookie, render_expired_cookie
+from authd.errors import SealError
+from authd.sealing import Sealer
+
+# How long a code is valid, from the moment that it was asked for.
+CODE_SECONDS = 600
+CODE_DIGITS = 6
+MAX_REQUESTS = 5
+_PREFIX = "__Host-authd_pin_"
+_KIND = "pin_request"
+
+
+@dataclass(frozen=True, slots=True)
+class PinRequest:
+    """One code that was asked for. `id` is the code's in the store; `binding` never leaves cookie and hash.
+
+    `expires_at` is in Unix seconds. That there is a request says nothing of whether a mail was sent.
+    """
+
+    id: str
+    attempt_id: str
+    email: str
+    binding: str
+    expires_at: int
+
+    def hash_code(self, code: str) -> str:
+        """What the store holds of a code: its HMAC-SHA256 under `binding`, 64 hex digits."""
+        return self._hash(f"code\n{code}")
+
+    def hash_key(self, key: str) -> str:
+        """The same of the key in the mail's link."""
+        return self._hash(f"key\n{key}")
+
+    def _hash(self, text: str) -> str:
+        return hmac.new(self.binding.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+class PinRequests:
+    """Writes and reads the cookies, one for each attempt."""
+
+    def __init__(self, sealer: Sealer, clock: Callable[[], float]) -> None:
+        self._sealer = sealer
+        self._clock = clock
+
+    def render(self, request: PinRequest, cookie_header: str) -> list[str]:
+        """The Set-Cookie values that keep this request, and those that drop the oldest others if there are too many."""
+        sealed = self._sealer.seal_text(_KIND, request.attempt_id, json.dumps(asdict(request)).encode())
+        name = f"{_PREFIX}{request.attempt_id}"
+        kept = render_cookie(name, sealed, max_age_seconds=CODE_SECONDS, now=self._clock())
+        # Ids of attempts begin with the time, so that names sort by age.
+        others = sorted(set(find_cookies_by_prefix(cookie_header, _PREFIX)) - {name}, reverse=True)
+        return [kept, *(render_expired_cookie(other) for other in others[MAX_REQUESTS - 1 :])]
+
+    def find(self, attempt_id: str, cookie_header: str) -> PinRequest | None:
+        """What this browser asked for in this attempt, if it is not too old."""
+        sealed = find_cookie(cookie_header, f"{_PREFIX}{attempt_id}") or ""
+        try:
+            request = PinRequest(**json.loads(self._sealer.open_text(_KIND, attempt_id, sealed)))
+        except (SealError, TypeError):
+            return None
+        return request if request.expires_at > self._clock() else None
+
+    def forget(self, attempt_id: str) -> str:
+        """The Set-Cookie value that removes a request, once it is over."""
+        return render_expired_cookie(f"{_PREFIX}{attempt_id}")
+
+
+def find_code(unverified_text: str) -> str | None:
+    """Six ASCII digits from what somebody typed or pasted, spaces and hyphens between them left out; else None."""
+    text = unicodedata.normalize("NFKC", unverified_text[:64])
+    digits = "".join(character for character in text if character not in " -\t\r\n\u2010\u2013")
+    return digits if len(digits) == CODE_DIGITS and digits.isascii() and digits.isdigit() else None
