@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from authd.access import locate
 from authd.client_certificates import parse_name
 from authd.config import Config, parse_email
@@ -41,6 +43,9 @@ def explain_request(
     if found.options_preflight_bypass and method == "OPTIONS":
         preflight = Decision(Outcome.BYPASS, Reason.PREFLIGHT_BYPASS, found.id)
         return Explanation(original.host, path, found, preflight, ())
+    if found.issuer and facts.identity:
+        # Whoever comes to an application that only verifies comes from its issuer.
+        facts = facts.about(replace(facts.identity, provider_id=found.issuer))
     return explain(index, host=original.host, path=path, facts=facts)
 
 
@@ -61,7 +66,7 @@ def _as_nginx_would_ask(url: OriginalUrl, method: str, facts: Facts) -> CheckReq
     )
 
 
-def build_machine(client_id: str) -> Machine | None:
+def build_service_token(client_id: str) -> Machine | None:
     """The machine of a service token's id; None without one."""
     return Machine(SERVICE_TOKENS, client_id) if client_id else None
 
@@ -97,3 +102,19 @@ def build_identity(
         auth_methods=auth_methods,
         claims={"groups": list(groups)},
     )
+
+
+def build_machine(config: Config, issuer_id: str, claims: tuple[str, ...]) -> Machine:
+    """The machine that the options describe; `claims` are NAME=VALUE, each a text. Raises ConfigError."""
+    known = [each.id for each in config.token_issuers] + [each.issuer for each in config.applications if each.issuer]
+    if issuer_id not in known:
+        mistake = ConfigMistake(0, "--token-issuer", "is no token issuer", issuer_id, ", ".join(known) or "none")
+        raise ConfigError("explain", (mistake,))
+    wrong = next((claim for claim in claims if "=" not in claim), None)
+    if wrong is not None:
+        raise ConfigError("explain", (ConfigMistake(0, "--claim", "is not NAME=VALUE", wrong),))
+    # A claim that is given twice is a list, as a scope or groups are.
+    values: dict[str, tuple[str, ...]] = {}
+    for name, _, value in (claim.partition("=") for claim in claims):
+        values[name] = (*values.get(name, ()), value)
+    return Machine(issuer_id, "somebody", claims=values)

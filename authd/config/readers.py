@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from email.utils import parseaddr
+from email.utils import getaddresses
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -206,10 +206,11 @@ def read_mail_server(value: Any) -> str:
 
 
 def read_sender(value: Any) -> str:
-    """`Name <address>` or an address alone, in ASCII but for the name: it stands in a header of every mail."""
+    """`Name <address>` or an address alone: what stands in the From of every mail. The address is ASCII."""
     text = require_text(value)
-    _, address = parseaddr(text)
-    if not text.isprintable() or not address.isascii() or parse_email(address) is None:
+    found = getaddresses([text]) if text.isprintable() else []
+    address = found[0][1] if len(found) == 1 else ""
+    if not address.isascii() or parse_email(address) is None:
         raise SettingError("is not a sender", allowed="login@example.com or Example login <login@example.com>")
     return text
 

@@ -96,7 +96,7 @@ class KeySource:
         self._renewal: asyncio.Task[None] | None = None
         self._renew_at = float("-inf")
         self._look: asyncio.Task[None] | None = None
-        self._looked_at = float("-inf")
+        self._looked_in_vain_at = float("-inf")
         self._fetched_at = float("-inf")
         self._failure = ""
 
@@ -166,9 +166,10 @@ class KeySource:
             return is_due and self.age_seconds >= FRESH_SECONDS
 
     async def _look_again(self, token: UnverifiedToken) -> None:
-        """All who wait share one look. After it, unknown keys are simply unknown for a while. Raises StoreError."""
+        """All who wait share one look. After one in vain, unknown keys are simply unknown for a while. Raises
+        StoreError."""
         if self._look is None:
-            if self._monotonic() - self._looked_at < FETCH_SECONDS:
+            if self._monotonic() - self._looked_in_vain_at < FETCH_SECONDS:
                 return
             self._look = asyncio.create_task(self._find_newer(token))
             self._look.add_done_callback(self._finish_look)
@@ -180,10 +181,18 @@ class KeySource:
 
     async def _find_newer(self, token: UnverifiedToken) -> None:
         await self._take_shared()
+        if self._published is None:
+            # At the very start. Somebody is fetching already, here or in another worker.
+            await self._wait_for_others(token)
         # Counted apart from renewals: a rotation may follow one at once.
         if self._find(token) is None and await self._may_fetch(f"look {self.place.name}"):
             await self._fetch()
-            return
+        else:
+            await self._wait_for_others(token)
+        if self._find(token) is None:
+            self._looked_in_vain_at = self._monotonic()
+
+    async def _wait_for_others(self, token: UnverifiedToken) -> None:
         for _ in range(_WAIT_STEPS):
             if self._find(token):
                 return
@@ -191,10 +200,8 @@ class KeySource:
             await self._take_shared()
 
     def _finish_look(self, task: asyncio.Task[None]) -> None:
-        self._look = None
         # A store that could not say is asked again with the next token.
-        if not task.cancelled() and not isinstance(task.exception(), StoreError):
-            self._looked_at = self._monotonic()
+        self._look = None
         _log_unforeseen(task)
 
     async def _take_shared(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
@@ -17,6 +18,7 @@ from click.testing import CliRunner, Result
 
 from authd import __version__
 from authd.cli import main
+from authd.state.sqlite import SqliteStore
 from tests.authd.house import CONFIG
 
 
@@ -183,3 +185,63 @@ def test_explain_refuses_what_it_cannot_read(config: Path, arguments: list[str])
 
     assert result.exit_code in (1, 2)
     assert "Traceback" not in result.output
+
+
+ORIGIN = """
+token_issuers: [{id: github, issuer: "https://token.example.com", audiences: [deploy]}]
+applications:
+  - id: deploy
+    domains: [deploy.example.com]
+    policies:
+      - name: Main
+        decision: non_identity
+        include: [{token_claim: {claim_name: ref, claim_value: main, token_issuer_id: github}}]
+  - id: app
+    domains: [app.example.net]
+    issuer: https://myteam.cloudflareaccess.com
+    aud: "AUD"
+    policies:
+      - {name: Team, decision: allow, include: [{login_method: "https://myteam.cloudflareaccess.com"}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcome"),
+    [
+        (["deploy.example.com", "--token-issuer", "github", "--claim", "ref=main"], "policy_allow"),
+        (["deploy.example.com", "--token-issuer", "github", "--claim", "ref=x", "--claim", "ref=main"], "policy_allow"),
+        (["deploy.example.com", "--token-issuer", "github", "--claim", "ref=other"], "no_policy_matched"),
+        (["app.example.net", "--email", "alice@example.com"], "policy_allow"),
+        (["app.example.net", "--token-issuer", "https://myteam.cloudflareaccess.com"], "no_policy_matched"),
+    ],
+)
+def test_explain_knows_machines_and_applications_that_only_verify(
+    tmp_path: Path, arguments: list[str], outcome: str
+) -> None:
+    config = tmp_path / "authd.yml"
+    config.write_text("team_domain: auth.example.com\n" + ORIGIN.replace("AUD", "a" * 64))
+    host, *options = arguments
+    result = run("explain", "--config", config, "--url", f"https://{host}/", *options, "--json")
+    assert json.loads(result.output)["reason"] == outcome
+
+
+@pytest.mark.parametrize("options", [["--token-issuer", "gitlab"], ["--token-issuer", "github", "--claim", "ref"]])
+def test_explain_refuses_a_machine_that_cannot_be(tmp_path: Path, options: list[str]) -> None:
+    config = tmp_path / "authd.yml"
+    config.write_text("team_domain: auth.example.com\n" + ORIGIN.replace("AUD", "a" * 64))
+    result = run("explain", "--config", config, "--url", "https://deploy.example.com/", *options)
+    assert result.exit_code == 1
+    assert options[-2] in result.output
+
+
+def test_an_origin_that_only_verifies_has_no_keys_of_its_own(tmp_path: Path) -> None:
+    config = tmp_path / "authd.yml"
+    application = "{id: a, domains: [a.x], issuer: 'https://t.example.com', aud: '" + "a" * 64 + "'}"
+    config.write_text(f"state: sqlite:{tmp_path}/authd.db\nsecret_file: secret\napplications: [{application}]\n")
+    assert run("check-config", "--config", config).exit_code == 0
+    asyncio.run(SqliteStore(tmp_path / "authd.db").close())
+    (tmp_path / "secret").write_text(base64.b64encode(bytes(32)).decode())
+    (tmp_path / "secret").chmod(0o600)
+    result = run("keys", "list", "--config", config)
+    assert result.exit_code == 1
+    assert "no keys of its own" in result.output

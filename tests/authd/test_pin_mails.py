@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from authd.errors import LoginLimitError
+from authd.errors import LoginLimitError, StoreUnavailableError
 from authd.login_steps import AskAddress, AskCode, Redirect
-from authd.pin_mails import RETRY_SECONDS
+from authd.pin_mails import MAX_PENDING, RETRY_SECONDS
 from tests.authd.house import NOW, House
 from tests.authd.pins import CONFIG, PinHouse, Visitor, wrong_code
 from tests.harness.smtp import MailServer, start_mail_server
@@ -283,3 +284,40 @@ async def test_the_log_has_neither_code_nor_key_nor_state(
     assert "pin.mail_sent" in lines
     for secret in (mail.code, *parse_qs(urlsplit(mail.link).query)["key"], *parse_qs(visitor.query)["state"]):
         assert secret not in lines
+
+
+async def test_a_store_that_fails_behind_the_visitors_back_is_told_to_the_operator(
+    visitor: Visitor, mail_server: MailServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailableError("the store does not answer")
+
+    await visitor.begin()
+    monkeypatch.setattr(visitor.pin_house.house.store, "put", fail)
+
+    assert isinstance(await visitor.ask(ALICE), Redirect)
+
+    assert mail_server.mails == []
+    failed = [record for record in caplog.records if record.message == "pin.mail_failed"]
+    assert [record.fields["cause"] for record in failed] == [StoreUnavailableError.code]  # type: ignore[attr-defined]
+
+
+async def test_a_worker_has_two_hundred_mails_in_hand_and_no_more(
+    pin_house: PinHouse, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the mail server does not answer, and many ask."""
+    may_go_on = asyncio.Event()
+
+    async def wait(seconds: float) -> None:
+        await may_go_on.wait()
+
+    monkeypatch.setattr(pin_house.mails, "_sleep", wait)
+    for number in range(MAX_PENDING + 20):
+        visitor = Visitor(pin_house, address=f"203.{number // 100}.{number % 100}.1")
+        await visitor.begin()
+        await visitor.ask("nobody@elsewhere.example", settle=False)
+
+    text = pin_house.metrics.render().decode()
+    assert 'authd_code_mails_total{idp="guests",outcome="not_sent"} 20.0' in text
+    may_go_on.set()
+    await pin_house.mails.settle()

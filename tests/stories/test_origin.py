@@ -8,15 +8,18 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 import pytest
 
-from tests.harness.browser import Browser
+from tests.forge import forge_token, rsa_key
+from tests.harness.browser import Answer, Browser
 from tests.harness.nginx import find_free_port
 from tests.harness.origin import start_origin
 from tests.harness.raw_http import Message, fetch
 from tests.harness.stack import Stack, start_stack
+from tests.idp_server import FakeProvider, running_provider
 
 pytestmark = pytest.mark.nginx
 AUD = "a" * 64
@@ -26,12 +29,26 @@ STAFF = [{"name": "Staff", "decision": "allow", "include": [{"email_domain": "ex
 NAVIGATION = (("Accept", "text/html"), ("Sec-Fetch-Mode", "navigate"))
 
 
+JOBS = [{"name": "Jobs", "decision": "non_identity", "include": [{"token_issuer": "jobs"}]}]
+
+
+def machines(edge: Stack) -> list[dict[str, Any]]:
+    """One job of the edge's, by the name that the edge gives it."""
+    claim = {"claim_name": "common_name", "claim_value": "jobs/deploy", "token_issuer_id": edge_issuer(edge)}
+    return [{"name": "Deployment", "decision": "non_identity", "include": [{"token_claim": claim}]}]
+
+
+def edge_issuer(edge: Stack) -> str:
+    return f"https://localhost:{edge.port}"
+
+
 @dataclass
 class Chain:
     """`edge` lets everybody in who can log in, `origin` the staff alone."""
 
     edge: Stack
     origin: Stack
+    jobs: FakeProvider
 
     @property
     def url(self) -> str:
@@ -59,15 +76,22 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         include authd/authd-identity.conf;
         proxy_pass http://127.0.0.1:{port};
     }}"""
-    applications = [{"id": "app", "domains": [HOST], "aud": AUD, "policies": EVERYONE}]
-    with start_stack(
-        tmp_path_factory.mktemp("edge"), applications=applications, locations={HOST: behind}, team="localhost"
-    ) as edge:
-        verifying = {"id": "app", "domains": [HOST], "aud": AUD, "issuer": f"https://localhost:{edge.port}"}
-        verifying |= {"ca_file": str(edge.directory / "ca.pem"), "policies": STAFF}
+    applications = [{"id": "app", "domains": [HOST], "aud": AUD, "policies": [*JOBS, *EVERYONE]}]
+    with (
+        running_provider() as jobs,
+        start_stack(
+            tmp_path_factory.mktemp("edge"),
+            applications=applications,
+            locations={HOST: behind},
+            settings={"token_issuers": [{"id": "jobs", "issuer": jobs.issuer, "audiences": ["edge"]}]},
+            team="localhost",
+        ) as edge,
+    ):
+        verifying = {"id": "app", "domains": [HOST], "aud": AUD, "issuer": edge_issuer(edge)}
+        verifying |= {"ca_file": str(edge.directory / "ca.pem"), "policies": [*machines(edge), *STAFF]}
         directory = tmp_path_factory.mktemp("origin")
         with start_origin(edge, directory, port=port, applications=[verifying], workers=2) as origin:
-            yield Chain(edge, origin)
+            yield Chain(edge, origin, jobs)
 
 
 @pytest.fixture
@@ -108,6 +132,24 @@ def test_the_origin_has_policies_of_its_own(chain: Chain) -> None:
     assert "mallory@example.org" in answer.text
     assert "Log out" not in answer.text, "the origin has no session to end"
     assert chain.edge.events("login.success")[-1]["email"] == "mallory@example.org"
+
+
+def test_a_machine_of_the_edge_s_is_one_at_the_origin(chain: Chain) -> None:
+    def call(job: str) -> Answer:
+        now = int(time.time())
+        claims = {"iss": chain.jobs.issuer, "aud": "edge", "sub": job, "iat": now, "exp": now + 60}
+        token = forge_token({"alg": "RS256", "kid": "provider-1"}, claims, rsa_key("provider-1"), "RS256")
+        headers = [("Authorization", f"Bearer {token}"), ("Accept", "*/*")]
+        return chain.edge.browser().request(chain.url, headers=headers)
+
+    answer = call("deploy")
+    assert answer.status == 200
+    seen = {name.lower(): value for name, value in json.loads(answer.body)["headers"]}
+    assert seen["x-authd-user"] == "machine:jobs/deploy"
+    claims = jwt.decode(seen["cf-access-jwt-assertion"], options={"verify_signature": False})
+    assert (claims["iss"], claims["aud"], claims["sub"]) == (edge_issuer(chain.edge), AUD, "")
+    # The edge lets every job in; the staff's `allow` at the origin is not about machines.
+    assert call("another").status == 403
 
 
 def test_who_comes_past_the_edge_is_told_to_come_through_it(chain: Chain) -> None:

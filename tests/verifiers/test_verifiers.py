@@ -21,14 +21,17 @@ import pytest
 from tests.forge import forge_token, rsa_key
 from tests.harness.idp import NODE
 from tests.harness.stack import DEFAULT_APPLICATIONS, Stack, start_stack
+from tests.idp_server import running_provider
 
 HERE = Path(__file__).parent
 PYTHON = HERE.parents[1] / ".cache/verifiers/bin/python"
-GRAFANA, WIKI, BRIEF = "1" * 64, "2" * 64, "3" * 64
+GRAFANA, WIKI, BRIEF, JOBS = "1" * 64, "2" * 64, "3" * 64, "4" * 64
 EVERYONE = [{"name": "Everyone", "decision": "allow", "include": [{"everyone": True}]}]
+MACHINES = [{"name": "Jobs", "decision": "non_identity", "include": [{"token_issuer": "jobs"}]}]
 APPLICATIONS = [
     DEFAULT_APPLICATIONS[0] | {"aud": GRAFANA},
     DEFAULT_APPLICATIONS[1] | {"aud": WIKI},
+    {"id": "jobs", "domains": ["jobs.test"], "aud": JOBS, "policies": MACHINES},
     {"id": "brief", "domains": ["brief.test"], "aud": BRIEF, "session_duration": "1s", "policies": EVERYONE},
 ]
 
@@ -47,11 +50,23 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with start_stack(tmp_path_factory.mktemp("site"), applications=APPLICATIONS, team="localhost") as stack:
+    with (
+        running_provider() as jobs,
+        start_stack(
+            tmp_path_factory.mktemp("site"),
+            applications=APPLICATIONS,
+            settings={"token_issuers": [{"id": "jobs", "issuer": jobs.issuer, "audiences": ["edge"]}]},
+            team="localhost",
+        ) as stack,
+    ):
         browser, tokens = stack.browser(), {}
         for name, host in (("grafana", "grafana.test"), ("wiki", "wiki.other.example"), ("brief", "brief.test")):
             stack.log_in(stack.url(host), "alice", browser)
             tokens[name] = stack.application.seen[-1].get("Cf-Access-Jwt-Assertion") or ""
+        claims = {"iss": jobs.issuer, "aud": "edge", "sub": "deploy", "exp": int(time.time()) + 600}
+        bearer = forge_token({"alg": "RS256", "kid": "provider-1"}, claims, rsa_key("provider-1"), "RS256")
+        stack.browser().request(stack.url("jobs.test"), headers=[("Authorization", f"Bearer {bearer}")])
+        tokens["jobs"] = stack.application.seen[-1].get("Cf-Access-Jwt-Assertion") or ""
         yield Site(stack, tokens)
 
 
@@ -89,6 +104,11 @@ each_verifier = pytest.mark.parametrize(("ask", "refusal"), EACH.values(), ids=E
 @each_verifier
 def test_a_token_of_authd_is_accepted(site: Site, ask: Callable[..., Any], refusal: int) -> None:
     assert ask(site, site.tokens["grafana"])["status"] == 200
+
+
+@each_verifier
+def test_a_machine_s_token_is_accepted(site: Site, ask: Callable[..., Any], refusal: int) -> None:
+    assert ask(site, site.tokens["jobs"], JOBS)["status"] == 200
 
 
 @each_verifier
@@ -130,3 +150,4 @@ def test_cloudflare_s_plugin_sends_who_is_refused_to_authd_s_login(site: Site) -
 
 def test_django_knows_the_person(site: Site) -> None:
     assert ask_django(site, site.tokens["grafana"])["said"] == {"username": "alice", "email": "alice@example.com"}
+    assert ask_django(site, site.tokens["jobs"], JOBS)["said"] == {"username": "jobs/deploy", "email": ""}
