@@ -59,16 +59,22 @@ class CodeLimits:
             if await self._count(kind, id_, limits.window_seconds) > limit:
                 raise LoginLimitError(kind, limits.window_seconds)
 
-    async def find_exceeded(self, subject: str, provider_id: str, limits: CodeRateLimit) -> str | None:
+    async def find_exceeded(
+        self, subject: str, provider_id: str, limits: CodeRateLimit, *, known_browser: str | None = None
+    ) -> str | None:
         """Count one mail to this person; which limit forbids it, None if it may go out. Raises StoreError.
 
-        The first that forbids is the last that counts: who is told to wait does not use up the day.
+        The first that forbids is the last that counts: who is told to wait does not use up the day. A browser in which
+        the person has logged in before has counts of its own: a flood, or a stranger, must not lock them out.
         """
-        for kind, id_, limit, seconds in (
-            ("code_in_all", provider_id, limits.in_all, limits.window_seconds),
-            ("code_email", subject, limits.per_email, limits.window_seconds),
-            ("code_email_day", subject, limits.per_email_and_day, _DAY_SECONDS),
-        ):
+        who = f"{subject} {known_browser}" if known_browser else subject
+        counts = [
+            ("code_email", who, limits.per_email, limits.window_seconds),
+            ("code_email_day", who, limits.per_email_and_day, _DAY_SECONDS),
+        ]
+        if not known_browser:
+            counts.insert(0, ("code_in_all", provider_id, limits.in_all, limits.window_seconds))
+        for kind, id_, limit, seconds in counts:
             if await self._count(kind, id_, seconds) > limit:
                 return kind
         return None
