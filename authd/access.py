@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from authd.application_tokens import NO_RENEWAL, ApplicationTokens, Renewal
+from authd.client_certificates import machine_of_certificate
 from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
 from authd.machine_tokens import MachineTokens
 from authd.model import Decision, Facts, Outcome, Reason, Session
@@ -77,12 +78,15 @@ class Access:
             return Verdict(application)
         if request.is_preflight and application.options_preflight_bypass:
             return Verdict(Decision(Outcome.BYPASS, Reason.PREFLIGHT_BYPASS, application.id), application)
-        if _may_open_without_login(application):
-            # Before any credential: a broken token or store must not close what is open without a login.
-            anonymous = decide(application, request.facts)
-            if anonymous.outcome is Outcome.BYPASS or anonymous.outcome is Outcome.ALLOW:
-                # An outsider could fill the cache with addresses that are open to all: the host's alone.
-                return Verdict(anonymous, application, is_cacheable=index.decision_scope(request.url.host) == "host")
+        # Before any credential: a broken token or store must not close what is open without a login.
+        anonymous = decide(application, request.facts) if _may_open_without_login(application) else None
+        if anonymous and anonymous.outcome is Outcome.BYPASS:
+            return self._let_in_unknown(anonymous, request, application, index)
+        service_token = await self._credentials.find_service_token(request, application)
+        if service_token:
+            return self._decide_on_machine(request, application, index, service_token)
+        if anonymous and anonymous.outcome is Outcome.ALLOW:
+            return self._let_in_unknown(anonymous, request, application, index)
         credential = await self._credentials.find(request, application)
         if not credential.is_somebody:
             return Verdict(_refuse(application, request.facts, credential), application, credential)
@@ -94,6 +98,32 @@ class Access:
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
         verdict = Verdict(decision, application, credential, index, is_cacheable)
         return self._judge_age(verdict, request) if decision.outcome is Outcome.ALLOW else verdict
+
+    def _let_in_unknown(
+        self, decision: Decision, request: CheckRequest, application: Application, index: PolicyIndex
+    ) -> Verdict:
+        """Whom a policy lets in without asking who it is. The application is told whose certificate was shown."""
+        # An outsider could fill the cache with addresses that are open to all: the host's alone.
+        is_cacheable = index.decision_scope(request.url.host) == "host"
+        machine = machine_of_certificate(request.facts.certificate, index.certificate_issuers)
+        if machine is None or decision.outcome is not Outcome.ALLOW:
+            return Verdict(decision, application, is_cacheable=is_cacheable)
+        credential = Credential(None, Reason.POLICY_ALLOW, is_keyed=True, machine=machine)
+        expires_at = self._clock() + decision.session_seconds
+        return self._show(Verdict(decision, application, credential, index, is_cacheable, expires_at), application)
+
+    def _decide_on_machine(
+        self, request: CheckRequest, application: Application, index: PolicyIndex, credential: Credential
+    ) -> Verdict:
+        machine, verified = credential.machine, credential.verified
+        if machine is None or verified is None:
+            return Verdict(Decision(Outcome.LOGIN, credential.reason, application.id), application, credential)
+        decision = decide(application, request.facts.about(None, machine))
+        if decision.outcome is not Outcome.ALLOW:
+            return Verdict(decision, application, credential)
+        is_cacheable = _is_scope_fine(index, request)
+        verdict = Verdict(decision, application, credential, index, is_cacheable, verified.expires_at)
+        return self._show(verdict, application)
 
     def _judge_age(self, verdict: Verdict, request: CheckRequest) -> Verdict:
         """Somebody may pass: is their token young enough for the policy that says so, and is it time for the next?"""
@@ -116,9 +146,9 @@ class Access:
         return replace(verdict, expires_at=expires_at, renewal=renewal, is_cacheable=is_cacheable)
 
     def _show(self, verdict: Verdict, application: Application) -> Verdict:
-        """Of a machine with a token of its own the application is shown one of ours; an edge's passes as it came."""
+        """Of a machine the application is shown a token of ours; an edge's own passes as it came."""
         credential = verdict.credential
-        if credential.machine is None or not credential.is_bearer:
+        if credential.machine is None or (credential.token and not credential.is_bearer):
             return verdict
         shown = self._machine_tokens.issue(
             credential.machine.name,

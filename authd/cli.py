@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 import click
 
 from authd import __version__
+from authd.cli_explain import explain
 from authd.cli_keys import keys
 from authd.cli_options import config_option, json_option
+from authd.cli_service_tokens import service_tokens
 from authd.cli_sessions import sessions
 from authd.cli_state import state
 from authd.config import Config, load_config, render_json_schema
@@ -97,67 +98,6 @@ def config_schema() -> None:
 
 
 @main.command()
-@config_option
-@click.option("--url", required=True, help="The address, as in the address bar.")
-@click.option("--email", help="Verified e-mail address of the person; nobody is logged in without it.")
-@click.option("--groups", default="", help="Groups of the person, separated by commas.")
-@click.option("--ip", default="192.0.2.1", show_default=True, help="The client's address.")
-@click.option("--country", default="", help="Country that the edge names; the database's if left out.")
-@click.option("--method", default="GET", show_default=True, help="The HTTP method.")
-@click.option("--login-method", help="Id of the identity provider; the first one if left out.")
-@click.option("--auth-method", "auth_methods", multiple=True, help="How the person proved it, such as mfa. Repeatable.")
-@click.option("--token-issuer", help="A machine with a token of this issuer asks, and no person.")
-@click.option("--claim", "claims", multiple=True, help="NAME=VALUE of that token. Repeatable.")
-@json_option
-def explain(
-    config_path: Path,
-    url: str,
-    email: str | None,
-    groups: str,
-    ip: str,
-    country: str,
-    method: str,
-    login_method: str | None,
-    auth_methods: tuple[str, ...],
-    token_issuer: str | None,
-    claims: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Say what would become of a request, and which policies and rules were looked at.
-
-    Example: authd explain --url https://grafana.example.com/ --email jane@example.com --groups staff,admins
-    """
-    from authd.countries import parse_country
-    from authd.explain_request import build_identity, build_machine, explain_request
-    from authd.model import Facts
-    from authd.policy.explain import render_explanation
-
-    config = load_config(config_path)
-    known = [provider.id for provider in config.identity_providers]
-    if login_method is not None and login_method not in known:
-        raise click.BadParameter(
-            f"no such identity provider; there are: {', '.join(known)}", param_hint="--login-method"
-        )
-    identity = build_identity(
-        email=email,
-        groups=tuple(name for name in groups.split(",") if name),
-        provider_id=login_method or (known[0] if known else ""),
-        auth_methods=auth_methods,
-    )
-    machine = build_machine(config, token_issuer, claims) if token_issuer else None
-    facts = Facts(_parse_ip(ip), None if machine else identity, parse_country(country), machine)
-    found = explain_request(config, url=url, method=method.upper(), facts=facts)
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_explanation(found))
-
-
-def _parse_ip(text: str) -> IPv4Address | IPv6Address:
-    try:
-        return ip_address(text)
-    except ValueError as error:
-        raise click.BadParameter("is no IP address", param_hint="--ip") from error
-
-
-@main.command()
 def version() -> None:
     """Print the version."""
     click.echo(f"authd {__version__}")
@@ -205,7 +145,9 @@ def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_js
         )
 
 
+main.add_command(explain)
 main.add_command(keys)
+main.add_command(service_tokens)
 main.add_command(sessions)
 main.add_command(state)
 

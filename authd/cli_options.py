@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from authd.config.durations import parse_duration_seconds
+
 DEFAULT_CONFIG = Path("/etc/authd/authd.yml")
 
 config_option = click.option(
@@ -18,3 +20,18 @@ config_option = click.option(
     help="The configuration file.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON, for scripts.")
+
+
+class DurationType(click.ParamType[int]):
+    """A duration as in the configuration: 90s, 30m, 24h. Its value is whole seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See `click.ParamType.convert`."""
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_duration_seconds(str(value))
+        except ValueError as error:
+            self.fail(f"{error}; write 90s, 30m or 24h", param, ctx)

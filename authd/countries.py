@@ -28,7 +28,7 @@ class Countries:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._signature = _sign(path)
+        self._edition = _sign(path)
         self._reader = _open(path)
         # People come back: a look-up costs microseconds, and rules on countries are asked on every request.
         self.find = lru_cache(MAX_REMEMBERED)(self._find)
@@ -38,7 +38,7 @@ class Countries:
         if path != self._path:
             return False
         try:
-            return _sign(path) == self._signature
+            return _sign(path) == self._edition
         except ValueError:
             return True
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from authd.cookies import find_cookies_ignoring_case
 from authd.errors import TokenError
 from authd.issuers import Issuers, VerifiedForeignToken
+from authd.jose import parse_json_object
 from authd.model import Facts, Identity, Machine, Reason, Session
 from authd.policy.index import Application
+from authd.service_tokens import ServiceTokens, VerifiedServiceToken, machine_of
 from authd.sessions import Sessions
 from authd.tokens import Tokens, VerifiedToken
 from authd.urls import OriginalUrl
@@ -28,7 +30,7 @@ class CheckRequest:
 
     `path` is the one that nginx decoded and cleaned, None if the snippet sent none; `facts` are those of the
     connection, about nobody; `nginx_session` is nginx' own reading of the session cookie, the one that stands in the
-    cache key.
+    cache key. `credential_header` is the one that the application's `read_service_tokens_from_header` names.
     """
 
     claimed_application: str
@@ -43,6 +45,9 @@ class CheckRequest:
     assertion: str
     authorization: str
     is_preflight: bool
+    client_id: str = ""
+    client_secret: str = ""
+    credential_header: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class Credential:
     is_cookie: bool = False
     session: Session | None = None
     token: str | None = None
-    verified: VerifiedToken | VerifiedForeignToken | None = None
+    verified: VerifiedToken | VerifiedForeignToken | VerifiedServiceToken | None = None
     machine: Machine | None = None
     is_bearer: bool = False
 
@@ -90,8 +95,17 @@ NOBODY = Credential(None, Reason.NO_CREDENTIAL, is_keyed=True)
 class Credentials:
     """Finds out who asks. One for each worker; what was verified once is remembered."""
 
-    def __init__(self, *, tokens: Tokens, sessions: Sessions, issuers: Issuers, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        tokens: Tokens,
+        sessions: Sessions,
+        issuers: Issuers,
+        service_tokens: ServiceTokens,
+        clock: Callable[[], float],
+    ) -> None:
         self._tokens = tokens
+        self._service_tokens = service_tokens
         self._issuers = issuers
         self._sessions = sessions
         self._clock = clock
@@ -112,11 +126,30 @@ class Credentials:
             return Credential(None, Reason.CONFLICTING_SESSIONS, is_keyed=False)
         return (living or found)[0]
 
+    async def find_service_token(self, request: CheckRequest, application: Application) -> Credential | None:
+        """The machine that brings a service token; None if the request brings none. Raises StoreError.
+
+        Nothing else that came along is looked at: strict mode (reference/access-wire.md 2.3).
+        """
+        if application.issuer:
+            return None
+        unverified = _unverified_service_token(request, application)
+        if unverified is None:
+            return None
+        try:
+            verified = await self._service_tokens.verify(*unverified, request.facts.client_ip)
+        except TokenError as error:
+            return Credential(None, Reason(error.code), is_keyed=True)
+        machine = machine_of(verified.client_id)
+        return Credential(None, Reason.POLICY_ALLOW, is_keyed=True, verified=verified, machine=machine)
+
     def still_holds(self, credential: Credential) -> bool:
         """Whether this very credential would be found again. Asks nobody."""
         session, verified = credential.session, credential.verified
         if isinstance(verified, VerifiedForeignToken):
             return self._issuers.still_holds(verified)
+        if isinstance(verified, VerifiedServiceToken):
+            return self._service_tokens.still_holds(verified)
         return (
             session is not None
             and verified is not None
@@ -182,6 +215,28 @@ class Credentials:
             del self._verified[audience, text]
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
         return verified
+
+
+def _unverified_service_token(request: CheckRequest, application: Application) -> tuple[str, str] | None:
+    """Id and secret, None if neither came. Two pairs that differ are no pair."""
+    pairs = set()
+    if request.client_id or request.client_secret:
+        pairs.add((request.client_id, request.client_secret))
+    if application.credential_header and "cf-access-client-" in request.credential_header.lower():
+        pairs.add(_parse_credential_header(request.credential_header))
+    return None if not pairs else pairs.pop() if len(pairs) == 1 else ("", "")
+
+
+def _parse_credential_header(text: str) -> tuple[str, str]:
+    """`{"cf-access-client-id": ..., "cf-access-client-secret": ...}`; empty where it is anything else."""
+    try:
+        document = parse_json_object(text.encode("latin-1"))
+    except ValueError:
+        return "", ""
+    found = {name.lower(): value for name, value in document.items() if isinstance(value, str)}
+    is_exact = len(document) == 2 and len(found) == 2
+    pair = found.get("cf-access-client-id", ""), found.get("cf-access-client-secret", "")
+    return pair if is_exact else ("", "")
 
 
 def _unverified_tokens(request: CheckRequest, application: Application) -> tuple[list[str], bool]:

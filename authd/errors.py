@@ -6,6 +6,7 @@
     ├── SealError                a sealed value was not made by us, or for another place
     ├── TokenError               a token is not acceptable (code = a Reason)
     ├── KeyChangeError           a change of the signing keys was refused
+    ├── ServiceTokenChangeError  a change of a service token was refused
     ├── SessionChangeError       an operator named no session, or too many
     ├── KeySetError              a published key set is not fit to be trusted
     ├── MalformedRequestError    nginx' headers about a request are missing, doubled or unreadable
@@ -100,6 +101,12 @@ class SessionChangeError(AuthdError):
     """Raised if an operator's word about sessions names nothing, or too much; says what to do instead."""
 
     code = "session_change_refused"
+
+
+class ServiceTokenChangeError(AuthdError):
+    """Raised if an operator's change of a service token is refused; says what to do instead."""
+
+    code = "service_token_change_refused"
 
 
 class KeySetError(AuthdError):

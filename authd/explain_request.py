@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from authd.access import locate
+from authd.client_certificates import parse_name
 from authd.config import Config, parse_email
 from authd.countries import Countries
 from authd.credentials import CheckRequest
 from authd.errors import ConfigError, ConfigMistake
-from authd.model import Decision, Facts, Identity, Machine, Outcome, Reason
+from authd.model import SERVICE_TOKENS, ClientCertificate, Decision, Facts, Identity, Machine, Outcome, Reason
 from authd.policy.explain import Explanation, explain
 from authd.policy.index import build_index
 from authd.urls import OriginalUrl, find_original_url, resolve_path
@@ -63,6 +64,22 @@ def _as_nginx_would_ask(url: OriginalUrl, method: str, facts: Facts) -> CheckReq
         authorization="",
         is_preflight=False,
     )
+
+
+def build_service_token(client_id: str) -> Machine | None:
+    """The machine of a service token's id; None without one."""
+    return Machine(SERVICE_TOKENS, client_id) if client_id else None
+
+
+def build_certificate(issuer: str, common_name: str) -> ClientCertificate | None:
+    """The client certificate that the options describe; None if they describe none. Raises ConfigError."""
+    if not issuer:
+        return None
+    try:
+        return ClientCertificate(parse_name(issuer), common_name, "")
+    except ValueError:
+        mistake = ConfigMistake(0, "--certificate-issuer", "is no distinguished name", issuer, "CN=Device CA,O=Example")
+        raise ConfigError("explain", (mistake,)) from None
 
 
 def build_identity(

@@ -29,7 +29,7 @@ class LoginLimits:
     async def count_address(self, address: IPv4Address | IPv6Address) -> None:
         """Count one login from this address. Raises LoginLimitError if there were too many, StoreError."""
         per_address, _, window_seconds = self._limits()
-        await self._count("login_address", _network(address, 32, 64), per_address, window_seconds)
+        await self._count("login_address", network_of(address), per_address, window_seconds)
 
     async def count_person(self, subject: str) -> None:
         """Count one login of this person. Raises LoginLimitError if there were too many, StoreError."""
@@ -53,22 +53,28 @@ class CodeLimits:
     async def count_asking(self, address: IPv4Address | IPv6Address, limits: CodeRateLimit) -> None:
         """Count one that asks for a code, whatever for. Raises LoginLimitError, StoreError."""
         for kind, id_, limit in (
-            ("code_address", _network(address, 32, 64), limits.per_address),
-            ("code_network", _network(address, 24, 48), limits.per_network),
+            ("code_address", network_of(address), limits.per_address),
+            ("code_network", network_of(address, 24, 48), limits.per_network),
         ):
             if await self._count(kind, id_, limits.window_seconds) > limit:
                 raise LoginLimitError(kind, limits.window_seconds)
 
-    async def find_exceeded(self, subject: str, provider_id: str, limits: CodeRateLimit) -> str | None:
+    async def find_exceeded(
+        self, subject: str, provider_id: str, limits: CodeRateLimit, *, known_browser: str | None = None
+    ) -> str | None:
         """Count one mail to this person; which limit forbids it, None if it may go out. Raises StoreError.
 
-        The first that forbids is the last that counts: who is told to wait does not use up the day.
+        The first that forbids is the last that counts: who is told to wait does not use up the day. A browser in which
+        the person has logged in before has counts of its own: a flood, or a stranger, must not lock them out.
         """
-        for kind, id_, limit, seconds in (
-            ("code_in_all", provider_id, limits.in_all, limits.window_seconds),
-            ("code_email", subject, limits.per_email, limits.window_seconds),
-            ("code_email_day", subject, limits.per_email_and_day, _DAY_SECONDS),
-        ):
+        who = f"{subject} {known_browser}" if known_browser else subject
+        counts = [
+            ("code_email", who, limits.per_email, limits.window_seconds),
+            ("code_email_day", who, limits.per_email_and_day, _DAY_SECONDS),
+        ]
+        if not known_browser:
+            counts.insert(0, ("code_in_all", provider_id, limits.in_all, limits.window_seconds))
+        for kind, id_, limit, seconds in counts:
             if await self._count(kind, id_, seconds) > limit:
                 return kind
         return None
@@ -81,5 +87,6 @@ class CodeLimits:
         return await self._store.count(kind, id_, now=int(self._clock()), window_seconds=window_seconds)
 
 
-def _network(address: IPv4Address | IPv6Address, ipv4_bits: int, ipv6_bits: int) -> str:
+def network_of(address: IPv4Address | IPv6Address, ipv4_bits: int = 32, ipv6_bits: int = 64) -> str:
+    """What counts as one address."""
     return str(ip_network((address, ipv6_bits if address.version == 6 else ipv4_bits), strict=False))

@@ -140,6 +140,9 @@ class Login:
             raise _start_again("session_ended", "The session of this login has ended meanwhile.", return_url)
         decision = decide(application, client.facts.about(session.identity))
         if decision.outcome is not Outcome.ALLOW or session.identity.provider_id not in application.allowed_idps:
+            if application.asks_for_certificates:
+                sentence = "This application admits you only with a client certificate, and your browser showed none."
+                raise LoginError("certificate_needed", 403, sentence, return_url)
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
         now = self._clock()
@@ -333,7 +336,8 @@ class Login:
         cookies: tuple[str, ...],
     ) -> Redirect | Denied:
         decision = decide(application, client.facts.about(session.identity))
-        if decision.outcome is not Outcome.ALLOW:
+        # Nobody is asked for a client certificate on the team host: the application's host will tell.
+        if decision.outcome is not Outcome.ALLOW and not application.asks_for_certificates:
             return Denied(application, began.host, return_path, session, decision, cookies)
         code_id = self._new_id(32)
         code = HandoverCode(

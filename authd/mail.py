@@ -9,6 +9,7 @@ Whether to try again is the caller's business: `MailError.is_lasting` says wheth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import smtplib
 import socket
 import ssl
@@ -25,6 +26,7 @@ from authd.open_sockets import OpenSockets
 
 DEADLINE_SECONDS = 20.0
 THREADS = 4
+_GOODBYE_SECONDS = 1.0
 _MAX_REPLY_CHARACTERS = 200
 
 Encryption = Literal["starttls", "tls", "none"]
@@ -101,18 +103,32 @@ class _Call:
     sockets: OpenSockets
 
     def run(self, message: EmailMessage, sender: str, recipient: str) -> None:
-        with _HeldSmtp(self) as smtp:
-            if self.server.encryption == "starttls":
-                # Raises if the server does not offer it: somebody between us may have taken the offer out.
-                smtp.starttls(context=self.tls)
-            if self.server.username is not None and self.server.password is not None:
-                smtp.login(self.server.username, self.server.password)
-            content, options = _render(message, recipient)
-            if options:
-                smtp.ehlo_or_helo_if_needed()
-                if not smtp.has_extn("smtputf8"):
-                    raise smtplib.SMTPNotSupportedError("no SMTPUTF8")
-            smtp.sendmail(sender, [recipient], content, options)
+        smtp = _HeldSmtp(self)
+        try:
+            self._send(smtp, message, sender, recipient)
+            # It has the mail now: whatever becomes of the goodbye must not make anybody send it again.
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                self._say_goodbye(smtp)
+        finally:
+            smtp.close()
+
+    def _send(self, smtp: smtplib.SMTP, message: EmailMessage, sender: str, recipient: str) -> None:
+        if self.server.encryption == "starttls":
+            # Raises if the server does not offer it: somebody between us may have taken the offer out.
+            smtp.starttls(context=self.tls)
+        if self.server.username is not None and self.server.password is not None:
+            smtp.login(self.server.username, self.server.password)
+        content, options = _render(message, recipient)
+        if options:
+            smtp.ehlo_or_helo_if_needed()
+            if not smtp.has_extn("smtputf8"):
+                raise smtplib.SMTPNotSupportedError("no SMTPUTF8")
+        smtp.sendmail(sender, [recipient], content, options)
+
+    def _say_goodbye(self, smtp: smtplib.SMTP) -> None:
+        if smtp.sock is not None:
+            smtp.sock.settimeout(_GOODBYE_SECONDS)
+        smtp.quit()
 
 
 class _HeldSmtp(smtplib.SMTP):

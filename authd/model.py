@@ -38,6 +38,11 @@ class Reason(StrEnum):
     SESSION_UNKNOWN = "session_unknown"
     SESSION_ENDED = "session_ended"
     SESSION_IDLE = "session_idle"
+    SERVICE_TOKEN_MALFORMED = "service_token_malformed"
+    SERVICE_TOKEN_INVALID = "service_token_invalid"
+    SERVICE_TOKEN_EXPIRED = "service_token_expired"
+    SERVICE_TOKEN_DISABLED = "service_token_disabled"
+    SERVICE_TOKEN_LIMITED = "service_token_limited"
     PROVIDER_NOT_ALLOWED = "provider_not_allowed"
     # refused (403)
     POLICY_DENY = "policy_deny"
@@ -78,6 +83,11 @@ class Identity:
         return self.email or self.unverified_email or self.name or self.provider_subject
 
 
+SERVICE_TOKENS = "service tokens"
+CERTIFICATES = "client certificates"
+"""Issuers of machines that authd itself knows. With a space, no configured issuer can have such an id."""
+
+
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A machine, as a token of another issuer names it. It never logs in, and no rule about people is about it.
@@ -90,6 +100,33 @@ class Machine:
     name: str
     groups: tuple[str, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceToken:
+    """What is kept of a service token: everything but its secret. Times are Unix seconds.
+
+    `previous_mac` is that of the secret before the last rotation, good until `previous_until`.
+    """
+
+    client_id: str
+    name: str
+    mac: bytes
+    created_at: int
+    expires_at: int
+    is_enabled: bool = True
+    previous_mac: bytes = b""
+    previous_until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificate:
+    """A certificate that nginx has verified, as it prints it: names in RFC 4514's form. `common_name` is empty unless
+    there is exactly one."""
+
+    issuer: str
+    common_name: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +145,11 @@ class Facts:
     identity: Identity | None = None
     country: str = ""
     machine: Machine | None = None
+    certificate: ClientCertificate | None = None
 
     def about(self, identity: Identity | None, machine: Machine | None = None) -> Facts:
         """The same facts, about this person or machine. On the hot path: `replace` costs four times as much."""
-        return Facts(self.client_ip, identity, self.country, machine)
+        return Facts(self.client_ip, identity, self.country, machine, self.certificate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from authd.login_steps import AskAddress, AskCode, Client, Denied, Elsewhere, Re
 from authd.metrics import Metrics
 from authd.model import Identity
 from authd.pin_mails import KEY_CHARACTERS, Order, PinMails
-from authd.pin_requests import CODE_SECONDS, PinRequest, PinRequests, find_code
+from authd.pin_requests import CODE_SECONDS, KNOWN_SECONDS, KnownBrowser, PinRequest, PinRequests, find_code
 from authd.policy.index import Application
 from authd.state.records import PinCode, Records
 from authd.urls import find_single, parse_query
@@ -146,7 +146,14 @@ class PinLogin:
             return parts.provider.identify(pin.email)
 
         found = await self._login.complete(parts.attempt, client, identify)
-        return replace(found, cookies=(*found.cookies, self._requests.forget(parts.attempt.id)))
+        cookies = (self._requests.forget(parts.attempt.id), self._remember(pin, client))
+        return replace(found, cookies=(*found.cookies, *cookies))
+
+    def _remember(self, pin: PinCode, client: Client) -> str:
+        known = self._requests.find_known(pin.provider_id, pin.email, client.cookie_header)
+        id_ = known.id if known else self._new_id(16)
+        expires_at = int(self._clock()) + KNOWN_SECONDS
+        return self._requests.render_known(KnownBrowser(id_, pin.provider_id, pin.email, expires_at))
 
     async def _order(self, address: str, parts: _Parts, client: Client) -> Redirect:
         await self._code_limits.count_asking(client.facts.client_ip, parts.provider.config.code_rate_limit)
@@ -154,7 +161,8 @@ class PinLogin:
         # The attempt must not end before the code does.
         attempt = replace(parts.attempt, expires_at=now + ATTEMPT_SECONDS)
         request = PinRequest(self._new_id(32), attempt.id, address, self._new_id(32), now + CODE_SECONDS)
-        self._mails.send_later(Order(attempt, request, client.facts))
+        known = self._requests.find_known(attempt.provider_id, address, client.cookie_header)
+        self._mails.send_later(Order(attempt, request, client.facts, known.id if known else None))
         cookies = self._attempts.render_attempt(attempt, client.cookie_header)
         cookies += self._requests.render(request, client.cookie_header)
         return Redirect(parts.provider.page_url(attempt.state), tuple(cookies))

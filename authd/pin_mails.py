@@ -36,11 +36,13 @@ _LONGEST_DELAY_MS = 500
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A code that somebody asked for, and where the request came from."""
+    """A code that somebody asked for, and where the request came from: `known_browser` is the id of a browser in
+    which this very address has logged in before."""
 
     attempt: Attempt
     request: PinRequest
     facts: Facts
+    known_browser: str | None = None
 
 
 class PinMails:
@@ -107,7 +109,9 @@ class PinMails:
         if application is None or not could_admit(application, order.facts.about(identity)):
             return "not_admitted"
         limits = provider.config.code_rate_limit
-        return await self._limits.find_exceeded(identity.subject, provider.config.id, limits)
+        return await self._limits.find_exceeded(
+            identity.subject, provider.config.id, limits, known_browser=order.known_browser
+        )
 
     async def _send(self, order: Order) -> None:
         code, key = self._new_code(), self._new_id(KEY_CHARACTERS)

@@ -12,6 +12,7 @@ import json
 import unicodedata
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 from authd.cookies import find_cookie, find_cookies_by_prefix, render_cookie, render_expired_cookie
 from authd.errors import SealError
@@ -21,8 +22,10 @@ from authd.sealing import Sealer
 CODE_SECONDS = 600
 CODE_DIGITS = 6
 MAX_REQUESTS = 5
+KNOWN_COOKIE = "__Host-authd_known"
+KNOWN_SECONDS = 90 * 86400
 _PREFIX = "__Host-authd_pin_"
-_KIND = "pin_request"
+_KIND, _KNOWN_KIND = "pin_request", "known_browser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,22 @@ class PinRequest:
         return hmac.new(self.binding.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class KnownBrowser:
+    """A browser in which somebody has logged in by a code to `email` before. It grants nothing: codes that are asked
+    for here are counted by its `id`, so that strangers cannot use them up."""
+
+    id: str
+    provider_id: str
+    email: str
+    expires_at: int
+
+
+_Value = TypeVar("_Value", PinRequest, KnownBrowser)
+
+
 class PinRequests:
-    """Writes and reads the cookies, one for each attempt."""
+    """Writes and reads the cookies: one for each attempt, and one that stays."""
 
     def __init__(self, sealer: Sealer, clock: Callable[[], float]) -> None:
         self._sealer = sealer
@@ -68,12 +85,25 @@ class PinRequests:
 
     def find(self, attempt_id: str, cookie_header: str) -> PinRequest | None:
         """What this browser asked for in this attempt, if it is not too old."""
-        sealed = find_cookie(cookie_header, f"{_PREFIX}{attempt_id}") or ""
+        return self._open(_KIND, attempt_id, find_cookie(cookie_header, f"{_PREFIX}{attempt_id}"), PinRequest)
+
+    def render_known(self, browser: KnownBrowser) -> str:
+        """The Set-Cookie value that tells this browser from strangers' for the next KNOWN_SECONDS."""
+        sealed = self._sealer.seal_text(_KNOWN_KIND, "", json.dumps(asdict(browser)).encode())
+        return render_cookie(KNOWN_COOKIE, sealed, max_age_seconds=KNOWN_SECONDS, now=self._clock())
+
+    def find_known(self, provider_id: str, email: str, cookie_header: str) -> KnownBrowser | None:
+        """This browser, if that address has logged in here, and nobody else by a code since."""
+        found = self._open(_KNOWN_KIND, "", find_cookie(cookie_header, KNOWN_COOKIE), KnownBrowser)
+        return found if found and (found.provider_id, found.email) == (provider_id, email) else None
+
+    def _open(self, kind: str, id_: str, unverified_text: str | None, shape: type[_Value]) -> _Value | None:
         try:
-            request = PinRequest(**json.loads(self._sealer.open_text(_KIND, attempt_id, sealed)))
+            value = shape(**json.loads(self._sealer.open_text(kind, id_, unverified_text or "")))
         except (SealError, TypeError):
+            # Not ours; or sealed by another version, with other fields.
             return None
-        return request if request.expires_at > self._clock() else None
+        return value if value.expires_at > self._clock() else None
 
     def forget(self, attempt_id: str) -> str:
         """The Set-Cookie value that removes a request, once it is over."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 import stat
 from collections.abc import Sequence
@@ -39,7 +40,7 @@ class Sealer:
         """`secrets` are 32 bytes each. Raises SecretError if there is none or one has another length."""
         if not secrets or any(len(secret) != SECRET_BYTES for secret in secrets):
             raise SecretError(f"a secret has {SECRET_BYTES} bytes, and there is at least one")
-        self._secrets = {_fingerprint(secret): secret for secret in secrets}
+        self._by_fingerprint = {_fingerprint(secret): secret for secret in secrets}
         self._current = _fingerprint(secrets[0])
         self._ciphers: dict[tuple[bytes, str], AESGCM] = {}
 
@@ -55,13 +56,30 @@ class Sealer:
         Not checked: age. A value that must end carries its own time.
         """
         fingerprint = unverified_sealed[1 : 1 + _FINGERPRINT_BYTES]
-        if unverified_sealed[:1] != _VERSION or fingerprint not in self._secrets:
+        if unverified_sealed[:1] != _VERSION or fingerprint not in self._by_fingerprint:
             raise SealError(f"a value of kind {kind} was not sealed with a secret that we hold")
         nonce = unverified_sealed[1 + _FINGERPRINT_BYTES : _HEADER_BYTES]
         try:
             return self._cipher(fingerprint, kind).decrypt(nonce, unverified_sealed[_HEADER_BYTES:], id_.encode())
         except (InvalidTag, ValueError) as error:
             raise SealError(f"a sealed value of kind {kind} is forged, damaged or meant for another id") from error
+
+    def authenticate(self, kind: str, id_: str, secret: str) -> bytes:
+        """What may be kept of a secret instead of the secret: HMAC-SHA256 under a key of this kind, for exactly this
+        id."""
+        return self._current + self._mac(self._current, kind, id_, secret)
+
+    def is_authentic(self, kind: str, id_: str, unverified_secret: str, kept: bytes) -> bool:
+        """Whether `kept` was made from this secret, with any of our secrets. Takes as long for a wrong one."""
+        fingerprint = kept[:_FINGERPRINT_BYTES]
+        known = fingerprint if fingerprint in self._by_fingerprint else self._current
+        mac = self._mac(known, kind, id_, unverified_secret)
+        return hmac.compare_digest(known + mac, kept)
+
+    def _mac(self, fingerprint: bytes, kind: str, id_: str, secret: str) -> bytes:
+        derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"authd mac\n" + kind.encode())
+        key = derivation.derive(self._by_fingerprint[fingerprint])
+        return hmac.digest(key, f"{id_}\n{secret}".encode(), "sha256")
 
     def seal_text(self, kind: str, id_: str, plaintext: bytes) -> str:
         """As `seal`, in unpadded base64url: fit for a cookie or a URL."""
@@ -80,7 +98,7 @@ class Sealer:
         cipher = self._ciphers.get((fingerprint, kind))
         if cipher is None:
             derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"authd seal\n" + kind.encode())
-            cipher = AESGCM(derivation.derive(self._secrets[fingerprint]))
+            cipher = AESGCM(derivation.derive(self._by_fingerprint[fingerprint]))
             self._ciphers[(fingerprint, kind)] = cipher
         return cipher
 

@@ -89,7 +89,7 @@ class Sessions:
             session = await self._recall(session_id)
             if session is None:
                 return None
-        elif self._monotonic() - self._answered_at > self._outage_grace_seconds:
+        elif not self.is_in_touch:
             raise StoreUnavailableError("the store has been unreachable for longer than store_outage_grace")
         if session.ends_at <= self._clock():
             return None
@@ -116,9 +116,14 @@ class Sessions:
         return (
             self._remembered.get(session.id) is session
             and session.ends_at > self._clock()
-            and self._monotonic() - self._answered_at <= self._outage_grace_seconds
+            and self.is_in_touch
             and self._activity.touch(session)
         )
+
+    @property
+    def is_in_touch(self) -> bool:
+        """Whether the store was heard of lately enough to go by what is remembered."""
+        return self._monotonic() - self._answered_at <= self._outage_grace_seconds
 
     def has_left(self, session: Session, audience: str, issued_at: int) -> bool:
         """Whether a token of this session for this application has ended, though the session lives."""

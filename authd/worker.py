@@ -31,10 +31,12 @@ from authd.pin_requests import PinRequests
 from authd.policy.index import build_index
 from authd.providers import Providers, load_client_secret
 from authd.sealing import Sealer
+from authd.service_tokens import ServiceTokens
 from authd.sessions import POLL_SECONDS, Sessions
 from authd.shared_keyring import SharedKeyring
-from authd.state.base import Store
+from authd.state.base import Store, Tombstone
 from authd.state.records import Records
+from authd.state.service_token_rows import SERVICE_TOKEN_CHANGED, ServiceTokenRows
 from authd.tokens import Tokens
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -99,20 +101,37 @@ class Worker:
             monotonic=self._monotonic,
             outage_grace_seconds=config.store_outage_grace_seconds,
             idle_seconds=lambda: self._policies.config.idle_timeout or 0,
-            on_other_end=self._keys.follow,
+            on_other_end=self._follow_other_end,
+        )
+        self.service_tokens = ServiceTokens(
+            ServiceTokenRows(self.store, sealer, on_broken=_report_broken_row),
+            clock=self.clock,
+            is_in_touch=lambda: self.sessions.is_in_touch,
         )
         self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
         application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
+        self._join_access(config, application_tokens)
+        self._join_login(sealer, application_tokens)
+
+    def _join_access(self, config: Config, application_tokens: ApplicationTokens) -> None:
+        """The first story."""
         self.access = Access(
             index=lambda: self._policies.index,
             credentials=Credentials(
-                tokens=self.tokens, sessions=self.sessions, issuers=self._issuers, clock=self.clock
+                tokens=self.tokens,
+                sessions=self.sessions,
+                issuers=self._issuers,
+                service_tokens=self.service_tokens,
+                clock=self.clock,
             ),
             application_tokens=application_tokens,
             machine_tokens=MachineTokens(self.tokens, clock=self.clock),
             clock=self.clock,
             decision_cache_seconds=config.decision_cache_seconds,
         )
+
+    def _join_login(self, sealer: Sealer, application_tokens: ApplicationTokens) -> None:
+        """The second story."""
         attempts = Attempts(sealer, self.clock)
         limits = LoginLimits(self.store, limits=self._login_limits, clock=self.clock)
         self.login = Login(
@@ -147,6 +166,12 @@ class Worker:
             clock=self.clock,
             new_id=new_id,
         )
+
+    def _follow_other_end(self, tombstone: Tombstone) -> None:
+        if tombstone.kind == SERVICE_TOKEN_CHANGED:
+            self.service_tokens.follow(tombstone.id)
+        else:
+            self._keys.follow(tombstone)
 
     def policies(self) -> Policies:
         """The configuration, index and providers that count now."""
@@ -210,6 +235,7 @@ class Worker:
             if not self._is_started:
                 await self.start()
             await self.sessions.poll()
+            await self.service_tokens.flush()
             if self._keys.is_stale and self._has_keys:
                 await self._keys.refresh()
             if self._monotonic() >= self._next_upkeep:

@@ -18,6 +18,10 @@ def check_duplicates(config: Config) -> Iterator[PlacedMistake]:
     yield from _check_unique("issuer", _places("token_issuers", "issuer", issuers))
     yield from _check_unique("name", _places("groups", "name", (group.name for group in config.groups)))
     yield from _check_unique("name", _places("lists", "name", (entry.name for entry in config.lists)))
+    authorities = config.client_certificate_authorities
+    ids, names = (each.id for each in authorities), (each.issuer_dn for each in authorities)
+    yield from _check_unique("id", _places("client_certificate_authorities", "id", ids))
+    yield from _check_unique("name", _places("client_certificate_authorities", "issuer_dn", names))
     yield from _check_unique("id", _places("applications", "id", (app.id for app in applications)))
     yield from _check_unique("AUD tag", _walk_auds(config))
     yield from _check_unique("policy id", _walk_policy_ids(applications))

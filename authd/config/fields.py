@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
@@ -65,3 +66,11 @@ def read_claim_value(value: Any) -> str | int | bool:
     if isinstance(value, (bool, int)):
         return value
     return require_text(value)
+
+
+def read_client_id(value: Any) -> str:
+    """A service token's id, as `authd service-tokens create` prints it."""
+    text = require_text(value)
+    if not re.fullmatch(r"[0-9a-f]{32}\.access", text):
+        raise SettingError("is no service token's id", allowed="32 hexadecimal digits and .access, in lower case")
+    return text

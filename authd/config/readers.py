@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationInfo
 
+from authd.client_certificates import parse_name
 from authd.config import durations
 from authd.config.authorities import Authorities, load_authorities
 from authd.config.domains import DomainPattern, parse_domain, parse_host_and_port
@@ -90,6 +91,15 @@ def read_geo_database(value: Any, info: ValidationInfo) -> Path:
     except ValueError as error:
         raise SettingError(str(error)) from None
     return path
+
+
+def read_distinguished_name(value: Any) -> str:
+    try:
+        return parse_name(require_text(value).removeprefix("issuer=").strip())
+    except SettingError:
+        raise
+    except ValueError:
+        raise SettingError("is no distinguished name", allowed="CN=Device CA,O=Example (RFC 2253)") from None
 
 
 def read_domain(value: Any) -> DomainPattern:
@@ -302,3 +312,11 @@ read_nginx_variable = _read_matching(
 )
 read_method = _read_matching("[A-Z]{1,32}", "is not a method", "GET, POST and so on, in upper case")
 read_header_name = _read_matching("[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", "is not a header name", "such as Content-Type")
+_read_credential_header = _read_matching("[A-Za-z][A-Za-z0-9-]{0,63}", "is not a header name", "such as Authorization")
+
+
+def read_credential_header(value: Any) -> str:
+    name = _read_credential_header(value)
+    if name.lower() in ("host", "cookie", "connection", "content-length", "transfer-encoding", "upgrade"):
+        raise SettingError("is a header that carries something else", allowed="such as Authorization")
+    return name

@@ -8,6 +8,8 @@ from typing import Any
 
 from authd.config.mistakes import Path, PlacedMistake, render_allowed
 from authd.config.rules import (
+    CertificateRule,
+    CommonNameRule,
     EmailListRule,
     GroupRule,
     IpListRule,
@@ -28,6 +30,7 @@ class _Names:
     email_lists: frozenset[str]
     ip_lists: frozenset[str]
     providers: frozenset[str]
+    authorities: frozenset[str]
     token_issuers: frozenset[str]
     provider_settings: Mapping[str, IdentityProviderConfig]
 
@@ -68,6 +71,7 @@ def _collect_names(config: Config, raw: dict[str, Any]) -> _Names:
         ip_lists=_declared(raw, "lists", "name", type="ip"),
         # Who comes through another edge comes from its issuer.
         providers=_declared(raw, "identity_providers", "id") | _declared(raw, "applications", "issuer"),
+        authorities=_declared(raw, "client_certificate_authorities", "id"),
         token_issuers=_declared(raw, "token_issuers", "id") | _declared(raw, "applications", "issuer"),
         provider_settings={provider.id: provider for provider in config.identity_providers},
     )
@@ -103,6 +107,11 @@ def _check_rules(path: Path, rules: RuleSetSection, names: _Names) -> Iterator[P
             case TokenClaimRule(_, _, name) if name not in names.token_issuers:
                 path_of_id = (*path, *place, "token_claim", "token_issuer_id")
                 yield _unknown(path_of_id, "token issuer", name, names.token_issuers)
+            case CertificateRule(name) if name not in names.authorities:
+                yield _unknown((*path, *place, "certificate"), "certificate authority", name, names.authorities)
+            case CommonNameRule(_, name) if name not in names.authorities:
+                key = (*path, *place, "common_name", "authority_id")
+                yield _unknown(key, "certificate authority", name, names.authorities)
             case OidcRule():
                 yield from _check_claim((*path, *place, "oidc"), rule, names)
 

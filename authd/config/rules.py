@@ -89,6 +89,33 @@ class TokenClaimRule:
     issuer_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceTokenRule:
+    """`client_id` is `<32 hex>.access`."""
+
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnyServiceTokenRule:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRule:
+    """Whoever shows a certificate of this authority."""
+
+    authority_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommonNameRule:
+    """A certificate of this authority for exactly this common name."""
+
+    common_name: str
+    authority_id: str
+
+
 Rule = (
     EmailRule
     | EmailDomainRule
@@ -103,9 +130,13 @@ Rule = (
     | OidcRule
     | TokenIssuerRule
     | TokenClaimRule
+    | ServiceTokenRule
+    | AnyServiceTokenRule
+    | CertificateRule
+    | CommonNameRule
 )
 
-MACHINE_RULES = (TokenIssuerRule, TokenClaimRule)
+MACHINE_RULES = (TokenIssuerRule, TokenClaimRule, ServiceTokenRule, AnyServiceTokenRule)
 """Rules about machines, which only `bypass` and `non_identity` policies are asked about."""
 
 IDENTITY_RULES = (EmailRule, EmailDomainRule, EmailListRule, LoginMethodRule, AuthMethodRule, OidcRule)

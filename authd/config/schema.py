@@ -18,6 +18,7 @@ from authd.config.domains import parse_host_and_port
 from authd.config.identity_providers import AnyProvider, IdentityProviderConfig
 from authd.config.mistakes import SettingError, raise_mistakes
 from authd.config.sections import (
+    CertificateAuthorityConfig,
     CorsHeaders,
     GroupConfig,
     ListConfig,
@@ -62,7 +63,6 @@ class ApplicationConfig(Section):
             "mfa_config",
             "oauth_configuration",
             "path_cookie_attribute",
-            "read_service_tokens_from_header",
             "same_site_cookie_attribute",
             "scim_config",
             "self_hosted_domains",
@@ -98,6 +98,10 @@ class ApplicationConfig(Section):
     options_preflight_bypass: kind.Flag = Field(
         default=False,
         description="Let CORS preflight requests through to the application; not with `cors_headers`.",
+    )
+    read_service_tokens_from_header: kind.CredentialHeader | None = Field(
+        default=None,
+        description="A header in which service tokens are read as well, as JSON; the application never sees those.",
     )
     cors_headers: CorsHeaders | None = Field(default=None, description="Let authd answer CORS preflight requests.")
     custom_deny_message: kind.Text | None = Field(default=None, description="A sentence of yours on the denied page.")
@@ -194,6 +198,9 @@ class Config(Section):
         description="Permit an application on the team host, whose scripts then share the login's origin.",
     )
     identity_providers: tuple[AnyProvider, ...] = Field(default=(), description="Who says who somebody is.")
+    client_certificate_authorities: tuple[CertificateAuthorityConfig, ...] = Field(
+        default=(), description="Whose client certificates rules may ask for."
+    )
     token_issuers: tuple[TokenIssuerConfig, ...] = Field(
         default=(), description="Whose bearer tokens machines may bring."
     )

@@ -58,6 +58,15 @@ class TokenIssuerConfig(Section):
     )
 
 
+class CertificateAuthorityConfig(Section):
+    """An authority whose client certificates policies may ask for. nginx verifies them; this says whose they are."""
+
+    id: kind.Identifier = Field(description="Stable name; `certificate` and `common_name` rules refer to it.")
+    issuer_dn: kind.DistinguishedName = Field(
+        description="The issuer's name, as `openssl x509 -noout -issuer -nameopt RFC2253` prints it."
+    )
+
+
 class RuleSetSection(Section):
     """The three lists of rules: any of `include`, all of `require`, none of `exclude`."""
 

@@ -12,10 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from authd.config.country_codes import read_country_code
-from authd.config.fields import parse_network, read_claim_value, read_email, read_email_domain, require_text
+from authd.config.fields import (
+    parse_network,
+    read_claim_value,
+    read_client_id,
+    read_email,
+    read_email_domain,
+    require_text,
+)
 from authd.config.mistakes import SettingError, SettingsError, render_allowed
 from authd.config.rules import (
+    AnyServiceTokenRule,
     AuthMethodRule,
+    CertificateRule,
+    CommonNameRule,
     EmailDomainRule,
     EmailListRule,
     EmailRule,
@@ -27,6 +37,7 @@ from authd.config.rules import (
     LoginMethodRule,
     OidcRule,
     Rule,
+    ServiceTokenRule,
     TokenClaimRule,
     TokenIssuerRule,
 )
@@ -156,16 +167,27 @@ SELECTORS: Mapping[str, Selector] = {
         {"claim_name": require_text, "claim_value": read_claim_value, "token_issuer_id": require_text},
         "A claim of such a machine's token: the same value, or a list that holds it.",
     ),
+    "service_token": Selector(
+        ServiceTokenRule, {"token_id": read_client_id}, "Machines that bring this service token, by its client id."
+    ),
+    "any_valid_service_token": Selector(AnyServiceTokenRule, {}, "Machines that bring any valid service token."),
+    "certificate": Selector(
+        CertificateRule,
+        {"authority_id": require_text},
+        "Whoever shows a client certificate of one of `client_certificate_authorities`.",
+    ),
+    "common_name": Selector(
+        CommonNameRule,
+        {"common_name": require_text, "authority_id": require_text},
+        "A client certificate of such an authority for exactly this common name.",
+    ),
 }
 
 NOT_BUILT_SELECTORS = frozenset(
     (
-        "any_valid_service_token",
         "auth_context",
         "azureAD",
-        "certificate",
         "cloudflare_account_member",
-        "common_name",
         "device_posture",
         "external_evaluation",
         "github-organization",
@@ -174,7 +196,6 @@ NOT_BUILT_SELECTORS = frozenset(
         "linked_app_token",
         "okta",
         "saml",
-        "service_token",
         "user_risk_score",
     )
 )

@@ -45,6 +45,10 @@ def quote_header_variable(name: str) -> NginxText:
     return NginxText(f"$http_{checked.lower().replace('-', '_')}")
 
 
+def quote_header_name(name: str) -> NginxText:
+    return NginxText(_checked(name, r"[A-Za-z0-9-]+", "read_service_tokens_from_header", "letters, digits and '-'"))
+
+
 def quote_variable(name: str) -> NginxText:
     return NginxText("$" + _checked(name, r"[a-z][a-z0-9_]*", "edge_variable", "lower-case letters, digits and '_'"))
 

@@ -35,6 +35,9 @@ def derive_settings(config: Config, *, cache_directory: str = DEFAULT_CACHE_DIRE
         cache_directory=cache_directory,
         # With 0 no decision is ever stored: looking for one would only cost.
         has_decision_cache=config.decision_cache_seconds > 0,
+        credential_headers=tuple(
+            (each.id, each.credential_header) for each in index.applications if each.credential_header
+        ),
         country_header=config.country_header or "",
         edge_variable=config.edge_variable,
     )

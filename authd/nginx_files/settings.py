@@ -10,6 +10,7 @@ from authd.nginx_files.directives import (
     quote_application_id,
     quote_cookie_variable,
     quote_directory,
+    quote_header_name,
     quote_header_variable,
     quote_host,
     quote_path_prefix,
@@ -60,6 +61,7 @@ class NginxSettings:
     bound_cookies: tuple[tuple[str, str], ...] = ()
     cache_directory: str = DEFAULT_CACHE_DIRECTORY
     has_decision_cache: bool = True
+    credential_headers: tuple[tuple[str, str], ...] = ()
     country_header: str = ""
     edge_variable: str = "edge_ok"
 
@@ -81,6 +83,15 @@ class NginxSettings:
             ],
             "country_header": quote_header_variable(self.country_header) if self.country_header else NginxText(""),
             "country_trust": quote_variable(self.edge_variable) if self.country_header else NginxText("$host"),
+            "credential_headers": [
+                (quote_application_id(application_id), quote_header_variable(name))
+                for application_id, name in self.credential_headers
+            ],
+            "credential_variables": [
+                (quote_header_variable(name), _passed_variable(name)) for name in self._credential_names()
+            ],
+            "passed_parameters": [(_parameter_of(name), _passed_variable(name)) for name in self._credential_names()],
+            "passed_headers": [(quote_header_name(name), _passed_variable(name)) for name in self._credential_names()],
             "cache_directory": quote_directory(self.cache_directory),
             "decision_cache": NginxText("authd" if self.has_decision_cache else "off"),
             "application_endpoints": [NginxText(name) for name in APPLICATION_ENDPOINTS],
@@ -89,6 +100,10 @@ class NginxSettings:
             "foreign_parameters": [NginxText(f"HTTP_{name.upper().replace('-', '_')}") for name in FOREIGN_HEADERS],
             "large_maps": self._large_maps(),
         }
+
+    def _credential_names(self) -> list[str]:
+        """Each header once, however many applications read it."""
+        return sorted({name.lower() for _, name in self.credential_headers})
 
     def _large_maps(self) -> NginxText:
         """Hash sizes for http, only where nginx' defaults do not do: the operator may have set them too."""
@@ -100,3 +115,11 @@ class NginxSettings:
         if len(names) > _MOST_DEFAULT_KEYS:
             lines += f"map_hash_max_size {4 * len(names)};\n"
         return NginxText(lines)
+
+
+def _parameter_of(name: str) -> NginxText:
+    return NginxText(f"HTTP_{quote_header_name(name).upper().replace('-', '_')}")
+
+
+def _passed_variable(name: str) -> NginxText:
+    return NginxText(quote_header_variable(name).replace("$http_", "$authd_passed_"))

@@ -20,6 +20,7 @@ class RuleCompiler:
 
     def __init__(self, config: Config, find_country: rules.FindCountry) -> None:
         self._find_country = find_country
+        self._authorities = {each.id: each.issuer_dn for each in config.client_certificate_authorities}
         self._groups: Mapping[str, GroupConfig] = {group.name: group for group in config.groups}
         self._lists: Mapping[str, ListConfig] = {entry.name: entry for entry in config.lists}
         self._groups_claims = {provider.id: provider.groups_claim_name for provider in config.identity_providers}
@@ -63,6 +64,14 @@ class RuleCompiler:
             case written.OidcRule(name, value, provider_id):
                 is_groups = name == self._groups_claims.get(provider_id, "groups")
                 return rules.OidcRule(name, value, provider_id, is_groups)
+            case written.ServiceTokenRule(client_id):
+                return rules.ServiceTokenRule(client_id)
+            case written.AnyServiceTokenRule():
+                return rules.ServiceTokenRule(None)
+            case written.CertificateRule(authority_id):
+                return rules.CertificateRule(authority_id, self._authorities[authority_id], None)
+            case written.CommonNameRule(common_name, authority_id):
+                return rules.CertificateRule(authority_id, self._authorities[authority_id], common_name)
             case written.TokenIssuerRule(issuer_id):
                 return rules.TokenIssuerRule(issuer_id)
             case written.TokenClaimRule(name, value, issuer_id):

@@ -20,7 +20,7 @@ from authd.config.collector import pause_collector
 from authd.model import Session
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
-from authd.policy.rule_sets import RuleSet
+from authd.policy.rule_sets import RuleSet, asks_for_certificates
 from authd.policy.rules import FindCountry
 
 # RFC 3986 pchar and the slash, less `;`, which no configured path holds.
@@ -63,6 +63,8 @@ class Application:
     custom_deny_message: str | None
     cookie_name: str
     is_path_bound: bool
+    credential_header: str | None
+    asks_for_certificates: bool
     issuer: str | None = None
 
 
@@ -78,6 +80,7 @@ class PolicyIndex:
     team_host: str
     team_port: int | None
     session_duration_seconds: int
+    certificate_issuers: frozenset[str]
     _domains: DomainIndex[Application] = field(repr=False)
     _by_id: Mapping[str, Application] = field(repr=False)
     _by_aud: Mapping[str, Application] = field(repr=False)
@@ -177,6 +180,7 @@ def _build_index(config: Config, find_country: FindCountry) -> PolicyIndex:
         team_host=config.team_host,
         team_port=config.team_port,
         session_duration_seconds=config.session_duration_seconds,
+        certificate_issuers=frozenset(each.issuer_dn for each in config.client_certificate_authorities),
         _domains=build_domain_index((domain, app) for app in applications for domain in app.domains),
         _by_id={application.id: application for application in applications},
         # For logins. Several applications that only verify may share the tag that their edge gave.
@@ -187,13 +191,14 @@ def _build_index(config: Config, find_country: FindCountry) -> PolicyIndex:
 def _build_application(config: Config, written: ApplicationConfig, compiler: RuleCompiler) -> Application:
     aud = derive_aud(config.team_domain, written)
     is_path_bound = not any(domain.is_whole_host for domain in written.domains)
+    policies = _build_policies(written, compiler, written.session_duration or config.session_duration)
     providers = (written.issuer,) if written.issuer else tuple(each.id for each in config.identity_providers)
     return Application(
         id=written.id,
         name=written.name or written.id,
         aud=aud,
         domains=written.domains,
-        policies=_build_policies(written, compiler, written.session_duration or config.session_duration),
+        policies=policies,
         allowed_idps=written.allowed_idps or providers,
         auto_redirect_to_identity=written.auto_redirect_to_identity,
         options_preflight_bypass=written.options_preflight_bypass,
@@ -201,6 +206,8 @@ def _build_application(config: Config, written: ApplicationConfig, compiler: Rul
         custom_deny_message=written.custom_deny_message,
         cookie_name=_derive_cookie_name(config, written, aud, is_path_bound),
         is_path_bound=is_path_bound,
+        credential_header=written.read_service_tokens_from_header,
+        asks_for_certificates=any(asks_for_certificates(policy.rules) for policy in policies),
         issuer=written.issuer,
     )
 

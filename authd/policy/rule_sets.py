@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from authd.model import Facts
-from authd.policy.rules import Answer, Rule, Step
+from authd.policy.rules import Answer, CertificateRule, Rule, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,14 @@ def evaluate(rules: RuleSet, facts: Facts, trace: list[Step] | None = None) -> A
     if excluded is True:
         return False
     return None if included is None or required is None or excluded is None else True
+
+
+def asks_for_certificates(rules: RuleSet) -> bool:
+    """Whether any rule, also one within a group, looks at a client certificate."""
+    for rule in (*rules.include, *rules.require, *rules.exclude):
+        if isinstance(rule, CertificateRule) or (isinstance(rule, GroupRule) and asks_for_certificates(rule.rules)):
+            return True
+    return False
 
 
 def find_deciding_rule(rules: RuleSet, facts: Facts) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from authd.config.fields import Network
 from authd.countries import TOR, Address
-from authd.model import Facts
+from authd.model import SERVICE_TOKENS, Facts
 from authd.policy.ranges import AddressRanges
 
 Answer = bool | None
@@ -234,6 +234,45 @@ class TokenClaimRule:
         if machine is None or machine.issuer_id != self.issuer_id:
             return False
         return _holds(machine.claims.get(self.claim_name), self.claim_value)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTokenRule:
+    """`client_id` is None for any service token. A machine of this kind was verified before any policy is asked."""
+
+    client_id: str | None
+
+    @property
+    def text(self) -> str:
+        return f"service_token: {self.client_id}" if self.client_id else "any_valid_service_token"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        machine = facts.machine
+        if machine is None or machine.issuer_id != SERVICE_TOKENS:
+            return False
+        return self.client_id is None or machine.name == self.client_id
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRule:
+    """`issuer` is the authority's name. `common_name` is None for any certificate of it."""
+
+    authority_id: str
+    issuer: str
+    common_name: str | None
+
+    @property
+    def text(self) -> str:
+        if self.common_name is None:
+            return f"certificate: {self.authority_id}"
+        return f"common_name: {self.common_name} ({self.authority_id})"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        certificate = facts.certificate
+        # The issuer too: a server that trusts two authorities, one of them the edge's, would else admit both.
+        if certificate is None or certificate.issuer != self.issuer:
+            return False
+        return self.common_name is None or certificate.common_name == self.common_name
 
 
 def _holds(claim: Any, wanted: str | int | bool) -> bool:

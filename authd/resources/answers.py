@@ -100,6 +100,11 @@ class Answers:
         resp.set_header("WWW-Authenticate", 'Cloudflare-Access realm="authd"')
         self.json(resp, falcon.HTTP_401, {"error": "login_required", "login_url": login_url})
 
+    def service_token_refused(self, resp: falcon.asgi.Response) -> None:
+        """401 for a machine: no way to a login, and the same whatever was wrong."""
+        resp.set_header("WWW-Authenticate", 'Cloudflare-Access realm="authd"')
+        self.json(resp, falcon.HTTP_401, {"error": "service_token_invalid", "reference": _reference(resp)})
+
     def login_needed(
         self, resp: falcon.asgi.Response, application: Application, host: str, return_path: str, method: str
     ) -> None:

@@ -20,6 +20,7 @@ from authd.resources.cors import render_cors_headers, render_preflight_headers
 from authd.resources.nginx_request import Negotiation, NginxHeaders, parse_check_request, parse_negotiation
 from authd.urls import find_return_path
 
+_SERVICE_TOKEN_REASONS = frozenset(reason for reason in Reason if reason.startswith("service_token_"))
 _URL_REASONS = frozenset({Reason.AMBIGUOUS_URL, Reason.MALFORMED_REQUEST})
 
 
@@ -79,6 +80,8 @@ class Challenge:
         decision: Decision,
     ) -> None:
         host, return_path = request.url.host, _return_path(request)
+        if decision.reason in _SERVICE_TOKEN_REASONS:
+            return self._answers.service_token_refused(resp)
         if application.issuer:
             return self._answers.edge_needed(resp, application, host, as_page=negotiation.is_navigation)
         is_read = request.method in ("GET", "HEAD")

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
+from authd.client_certificates import find_client_certificate
 from authd.countries import parse_country
 from authd.credentials import CheckRequest
 from authd.errors import MalformedRequestError
-from authd.model import Facts
+from authd.model import ClientCertificate, Facts
 from authd.urls import find_original_url
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -60,6 +61,9 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
         access_token=headers.text(b"cf-access-token"),
         assertion=headers.text(b"cf-access-jwt-assertion"),
         authorization=headers.text(b"authorization"),
+        client_id=headers.text(b"cf-access-client-id"),
+        client_secret=headers.text(b"cf-access-client-secret"),
+        credential_header=headers.text(b"x-authd-credential"),
         is_preflight=method == "OPTIONS"
         and bool(headers.text(b"origin") and headers.text(b"access-control-request-method")),
     )
@@ -68,7 +72,14 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
 def parse_facts(headers: NginxHeaders) -> Facts:
     """The connection as nginx tells it, for check, challenge and endpoints alike. Raises MalformedRequestError."""
     country = parse_country(headers.text(b"x-authd-country"))
-    return Facts(parse_client_ip(headers.text(b"x-real-ip")), country=country)
+    verify = headers.text(b"ssl-client-verify")
+    certificate = _parse_certificate(headers, verify) if verify else None
+    return Facts(parse_client_ip(headers.text(b"x-real-ip")), country=country, certificate=certificate)
+
+
+def _parse_certificate(headers: NginxHeaders, verify: str) -> ClientCertificate | None:
+    names = (b"ssl-client-fingerprint", b"ssl-client-s-dn", b"ssl-client-i-dn")
+    return find_client_certificate(verify, *(headers.text(name) for name in names))
 
 
 @lru_cache(maxsize=4096)

@@ -27,8 +27,10 @@ from authd.machine_tokens import MachineTokens
 from authd.model import Facts, Identity, Session
 from authd.policy.index import build_index
 from authd.sealing import Sealer
+from authd.service_tokens import ServiceTokens
 from authd.sessions import Sessions
 from authd.state.records import Records
+from authd.state.service_token_rows import ServiceTokenRows
 from authd.state.sqlite import SqliteStore
 from authd.tokens import Tokens
 from authd.urls import find_original_url
@@ -163,10 +165,18 @@ class House:
         self.sessions = self.make_sessions()
         self.tokens = Tokens(issuer=f"https://{TEAM}", keyring=lambda: self.keyring, clock=self.clock)
         self.attempts = Attempts(self.sealer, self.clock)
+        rows = ServiceTokenRows(self.store, self.sealer, on_broken=lambda kind: None)
+        self.service_tokens = ServiceTokens(rows, clock=self.clock)
         application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
         self.access = Access(
             index=lambda: self.index,
-            credentials=Credentials(tokens=self.tokens, sessions=self.sessions, issuers=self.issuers, clock=self.clock),
+            credentials=Credentials(
+                tokens=self.tokens,
+                sessions=self.sessions,
+                issuers=self.issuers,
+                service_tokens=self.service_tokens,
+                clock=self.clock,
+            ),
             application_tokens=application_tokens,
             machine_tokens=MachineTokens(self.tokens, clock=self.clock),
             clock=self.clock,

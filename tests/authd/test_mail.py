@@ -131,6 +131,14 @@ async def test_an_address_beyond_ascii_needs_a_server_that_takes_it(tmp_path: Pa
     assert (error.cause, old.mails) == ("unsupported", [])
 
 
+async def test_a_bad_goodbye_makes_no_mail_go_out_twice(tmp_path: Path) -> None:
+    with start_mail_server(tmp_path) as running:
+        running.goodbye = "421 too busy to say goodbye"
+        await send(make_office(running))
+
+    assert len(running.mails) == 1
+
+
 async def test_nobody_listens(tmp_path: Path) -> None:
     with start_mail_server(tmp_path) as running:
         pass

@@ -12,7 +12,7 @@ from authd.errors import LoginError
 from authd.login import TEAM_COOKIE
 from authd.login_steps import AskAddress, AskCode, Denied, Elsewhere, Redirect
 from authd.pin_login import MAX_TRIES
-from authd.pin_requests import CODE_SECONDS
+from authd.pin_requests import CODE_SECONDS, KNOWN_COOKIE
 from tests.authd.house import NOW, TEAM, House
 from tests.authd.pins import CONFIG, HOST, PinHouse, Visitor, wrong_code
 from tests.harness.smtp import MailServer
@@ -36,7 +36,7 @@ async def test_the_whole_way_ends_with_a_token_for_that_application(
     identity = found.session.identity
     assert (identity.email, identity.provider_id, identity.provider_subject) == (ALICE, "guests", ALICE)
     assert (identity.groups, identity.auth_methods, identity.authenticated_at) == ((), (), NOW)
-    assert set(visitor.jars[TEAM]) == {TEAM_COOKIE}
+    assert set(visitor.jars[TEAM]) == {TEAM_COOKIE, KNOWN_COOKIE}
     await visitor.redeem(found.location)
     claims = jwt.decode(visitor.jars[HOST]["CF_AUTHORIZATION"], options={"verify_signature": False})
     assert claims["aud"] == [house.index.get_application("grafana").aud]

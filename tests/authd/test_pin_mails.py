@@ -10,9 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from authd.errors import LoginLimitError, StoreUnavailableError
+from authd.login import TEAM_COOKIE
 from authd.login_steps import AskAddress, AskCode, Redirect
 from authd.pin_mails import MAX_PENDING, RETRY_SECONDS
-from tests.authd.house import NOW, House
+from tests.authd.house import NOW, TEAM, House
 from tests.authd.pins import CONFIG, PinHouse, Visitor, wrong_code
 from tests.harness.smtp import MailServer, start_mail_server
 
@@ -156,24 +157,24 @@ async def ask_often(visitor: Visitor, times: int, address: str = ALICE) -> int:
     return times
 
 
-async def test_one_address_may_ask_ten_times(visitor: Visitor, house: House) -> None:
+async def test_one_address_may_ask_thirty_times(visitor: Visitor, house: House) -> None:
     await visitor.begin()
 
-    assert await ask_often(visitor, 20, "nobody@elsewhere.example") == 10
+    assert await ask_often(visitor, 40, "nobody@elsewhere.example") == 30
     house.clock.now += 600
     await visitor.begin()
     assert await ask_often(visitor, 1) == 1
 
 
 @pytest.mark.parametrize("pattern", ["192.0.2.{}", "2001:db8:0:{}::1"])
-async def test_a_network_may_ask_fifty_times(pin_house: PinHouse, pattern: str) -> None:
+async def test_a_network_may_ask_a_hundred_times(pin_house: PinHouse, pattern: str) -> None:
     answered = 0
     for number in range(30):
         visitor = Visitor(pin_house, address=pattern.format(number + 1))
         await visitor.begin()
-        answered += await ask_often(visitor, 2, "nobody@elsewhere.example")
+        answered += await ask_often(visitor, 4, "nobody@elsewhere.example")
 
-    assert answered == 50
+    assert answered == 100
 
 
 async def test_one_mailbox_gets_five_mails_and_twenty_a_day(
@@ -189,6 +190,72 @@ async def test_one_mailbox_gets_five_mails_and_twenty_a_day(
         house.clock.now += 3600
 
     assert counts == [5, 10, 15, 20, 20, 20]
+
+
+async def log_in(visitor: Visitor, mail_server: MailServer) -> None:
+    await visitor.begin()
+    await visitor.ask(ALICE)
+    assert isinstance(await visitor.type_code(mail_server.mails[-1].code), Redirect)
+    visitor.jars[TEAM].pop(TEAM_COOKIE)
+    mail_server.mails.clear()
+
+
+async def test_strangers_cannot_keep_somebody_out_of_a_browser_where_they_logged_in_before(
+    pin_house: PinHouse, house: House, mail_server: MailServer
+) -> None:
+    alice = Visitor(pin_house)
+    await log_in(alice, mail_server)
+    for number in range(8):
+        stranger = Visitor(pin_house, address=f"198.51.100.{number}")
+        await stranger.begin()
+        await stranger.ask(ALICE)
+    assert len(mail_server.mails) == 4
+
+    await log_in(alice, mail_server)
+    house.clock.now += 89 * 86400
+    await log_in(alice, mail_server)
+
+
+async def test_a_flood_does_not_either(house: House, mail_server: MailServer) -> None:
+    house.load(CONFIG)
+    pin_house = PinHouse(house, mail_server, settings={"code_rate_limit": {"in_all": 2}})
+    alice = Visitor(pin_house)
+    await log_in(alice, mail_server)
+    for number in range(3):
+        stranger = Visitor(pin_house, address=f"198.51.100.{number}")
+        await stranger.begin()
+        await stranger.ask(f"somebody{number}@example.com")
+    assert len(mail_server.mails) == 1
+
+    await log_in(alice, mail_server)
+    pin_house.close()
+
+
+async def test_a_known_browser_has_limits_too_and_only_for_its_own_address(
+    pin_house: PinHouse, mail_server: MailServer
+) -> None:
+    alice = Visitor(pin_house)
+    await log_in(alice, mail_server)
+    await alice.begin()
+    for _ in range(8):
+        await alice.ask(ALICE)
+    assert len(mail_server.mails) == 5
+
+    mail_server.mails.clear()
+    for browser in (Visitor(pin_house), alice):
+        for _ in range(4):
+            await browser.begin()
+            await browser.ask("bob@example.com")
+    assert len(mail_server.mails) == 5
+
+
+async def test_a_known_browser_is_let_in_by_nothing_of_that(pin_house: PinHouse, mail_server: MailServer) -> None:
+    alice = Visitor(pin_house)
+    await log_in(alice, mail_server)
+
+    assert isinstance(await alice.begin(), AskAddress)
+    await alice.ask(ALICE)
+    assert isinstance(await alice.type_code(wrong_code(mail_server.mails[-1].code)), AskCode)
 
 
 async def test_a_flood_from_everywhere_sends_two_hundred_mails_and_keeps_the_store_small(

@@ -65,12 +65,13 @@ class Mail:
 
 @dataclass(slots=True)
 class MailServer:
-    """A running server. `refusals` are replies to RCPT, taken one by one; `before_reply` may block or fail."""
+    """A running server. `refusals` are replies to RCPT, taken one by one; `goodbye` is the reply to QUIT."""
 
     port: int
     certificate: Path
     mails: list[Mail] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
+    goodbye: str = "221 Bye"
 
     def wait_for(self, count: int, seconds: float = 10) -> list[Mail]:
         """The mails, once there are so many."""
@@ -102,6 +103,9 @@ class _Handler:
             return self._server.refusals.pop(0)
         envelope.rcpt_tos.append(address)
         return "250 OK"
+
+    async def handle_QUIT(self, smtp: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        return self._server.goodbye
 
     async def handle_DATA(self, smtp: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         content = envelope.original_content or b""

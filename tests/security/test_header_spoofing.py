@@ -124,8 +124,16 @@ def test_identity_headers_at_the_application_are_authds(alice: Visitor) -> None:
         for spelling in spellings(name):
             forged = alice.ask("grafana.test", "/", [(spelling, "root@example.com"), (spelling, "admins")])
             assert values_seen(forged, *OURS) == truth, spelling
-    every = [(spelling, "root") for name in (*OURS, *CREDENTIALS[1:]) for spelling in spellings(name)]
+    others = [name for name in CREDENTIALS[1:] if not name.lower().startswith("cf-access-client-")]
+    every = [(spelling, "root") for name in (*OURS, *others) for spelling in spellings(name)]
     assert values_seen(alice.ask("grafana.test", "/", every), *OURS) == truth
+
+
+def test_credentials_of_a_machine_are_judged_alone_and_in_no_other_spelling(alice: Visitor) -> None:
+    """Strict mode: a good cookie does not make up for a wrong secret."""
+    for name in ("Cf-Access-Client-Id", "Cf-Access-Client-Secret"):
+        assert alice.ask("grafana.test", "/", [(name, "root")]).status == 401
+        assert alice.ask("grafana.test", "/", [(name.replace("-", "_"), "root")]).status == 200
 
 
 def test_where_authd_names_nobody_nobody_is_named(nobody: Visitor) -> None:

@@ -9,7 +9,10 @@ import pytest
 
 from authd.config.mistakes import SettingError, SettingsError
 from authd.config.rules import (
+    AnyServiceTokenRule,
     AuthMethodRule,
+    CertificateRule,
+    CommonNameRule,
     EmailDomainRule,
     EmailListRule,
     EmailRule,
@@ -21,6 +24,7 @@ from authd.config.rules import (
     LoginMethodRule,
     OidcRule,
     Rule,
+    ServiceTokenRule,
     TokenClaimRule,
     TokenIssuerRule,
 )
@@ -28,6 +32,8 @@ from authd.config.selectors import NOT_BUILT_SELECTORS, SELECTORS, find_selector
 
 _OIDC = {"claim_name": "department", "claim_value": "sales", "identity_provider_id": "corp"}
 
+_CLIENT_ID = "0123456789abcdef" * 2 + ".access"
+_NAME = {"common_name": "probe-1", "authority_id": "devices"}
 _CLAIM = {"claim_name": "ref", "claim_value": "refs/heads/main", "token_issuer_id": "github"}
 
 
@@ -50,6 +56,10 @@ _CLAIM = {"claim_name": "ref", "claim_value": "refs/heads/main", "token_issuer_i
         ({"auth_method": {"auth_method": "mfa"}}, {"auth_method": "mfa"}, AuthMethodRule("mfa")),
         ({"oidc": _OIDC}, {"oidc": _OIDC}, OidcRule("department", "sales", "corp")),
         ({"token_issuer": {"id": "github"}}, {"token_issuer": "github"}, TokenIssuerRule("github")),
+        ({"service_token": {"token_id": _CLIENT_ID}}, {"service_token": _CLIENT_ID}, ServiceTokenRule(_CLIENT_ID)),
+        ({"any_valid_service_token": {}}, {"any_valid_service_token": True}, AnyServiceTokenRule()),
+        ({"certificate": {"authority_id": "devices"}}, {"certificate": "devices"}, CertificateRule("devices")),
+        ({"common_name": _NAME}, {"common_name": _NAME}, CommonNameRule("probe-1", "devices")),
         ({"token_claim": _CLAIM}, {"token_claim": _CLAIM}, TokenClaimRule("ref", "refs/heads/main", "github")),
     ],
 )
@@ -64,7 +74,7 @@ def test_every_selector_is_tried_above_and_knows_its_own_key() -> None:
 
 def _example(key: str) -> dict[str, Any]:
     values = {"email": "a@b.c", "email_domain": "b.c", "ip": "10.0.0.1", "everyone": {}, "geo": "DE", "oidc": _OIDC}
-    values |= {"token_claim": _CLAIM}
+    values |= {"token_claim": _CLAIM, "service_token": _CLIENT_ID, "any_valid_service_token": {}, "common_name": _NAME}
     return {key: values.get(key, "name")}
 
 
