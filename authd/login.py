@@ -287,7 +287,11 @@ class Login:
         except TokenError:
             return None
         session = await self._sessions.find(verified.session_id)
-        return session if session and session.identity.provider_id in self._policies().providers else None
+        if session is None or session.identity.subject != verified.subject:
+            return None
+        # Who has logged out of that application has taken its token back.
+        has_left = self._sessions.has_left(session, verified.audience, verified.issued_at)
+        return session if session.identity.provider_id in self._policies().providers and not has_left else None
 
     def _is_application(self, audience: str) -> bool:
         return self._policies().index.find_by_aud(audience) is not None
