@@ -23,6 +23,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from authd import __version__
 from authd.errors import ProviderLiedError, ProviderUnavailableError
 from authd.open_sockets import OpenSockets
 
@@ -136,6 +137,8 @@ class Call:
         """Bind a fresh session to this call's deadline. It must be used with `stream=True`."""
         session.trust_env = False
         session.headers["Accept-Encoding"] = "identity"
+        # Edges turn away what calls itself a library.
+        session.headers["User-Agent"] = f"authd/{__version__}"
         session.mount("https://", self.adapter)
         session.mount("http://", self.adapter)
         return session

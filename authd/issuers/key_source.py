@@ -256,7 +256,10 @@ class KeySource:
     def _keep(self, fetched_at: int, document: bytes, age_seconds: float) -> None:
         """Raises KeySetError, and keeps what it has, if the document is not fit to be trusted."""
         keys = parse_key_set(document, algorithms=self.place.algorithms)
-        if self._published is None or self._published.keys != keys:
+        if self._published and self._published.keys == keys:
+            # The same objects: each check compares the key that it remembers, and two of equal numbers take a while.
+            keys = self._published.keys
+        else:
             names = [key.key_id for key in keys.keys]
             log_event("issuer.keys_changed", issuer=self.place.issuer, kids=names, skipped=list(keys.skipped) or None)
         self._published = _Published(document, keys, fetched_at, self._monotonic() - age_seconds)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,3 +146,21 @@ def test_no_token_is_in_the_log(site: Site) -> None:
     log = site.stack.log_text
     assert "jobs/shop/main" in log
     assert not any(part in log for part in token.split(".")[1:])
+
+
+def test_f14_a_flood_of_unknown_keys_asks_the_issuer_twice_at_most_and_delays_nobody(site: Site) -> None:
+    good, strange = site.sign(site.issuer.key_names[0]), site.sign("stranger")
+    assert site.call(good).status == 200
+    before = site.issuer.counts["/jwks"]
+    with ThreadPoolExecutor(16) as pool:
+        flood = [pool.submit(site.call, site.sign("stranger", f"key-{number}")) for number in range(300)]
+        seconds = []
+        while not all(each.done() for each in flood):
+            began = time.monotonic()
+            # Another path and another token each time: nothing is answered from nginx' cache.
+            assert site.call(site.sign(site.issuer.key_names[0], jti=str(began))).status == 200
+            seconds.append(time.monotonic() - began)
+    assert {each.result().status for each in flood} == {401}
+    assert site.call(strange).status == 401
+    assert site.issuer.counts["/jwks"] - before <= 2
+    assert statistics.median(seconds) < 1, seconds

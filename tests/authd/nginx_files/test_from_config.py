@@ -71,3 +71,21 @@ def test_the_settings_that_nginx_needs_are_taken_over(tmp_path: Path) -> None:
     derived = derive_settings(load(tmp_path, settings), cache_directory="/run/nginx-cache")
     assert (derived.listen, derived.path_prefix, derived.cookie_name) == ("unix:/run/other.sock", "/access", "SESSION")
     assert derived.cache_directory == "/run/nginx-cache"
+
+
+def test_an_application_that_only_verifies_is_keyed_by_the_edge_s_cookie() -> None:
+    """Whatever our own is called, and also on a path."""
+    text = """
+team_domain: auth.example.com
+cookie_name: ours
+applications:
+  - {id: whole, domains: [a.example.com], issuer: "https://t.example.com", aud: "AUD"}
+  - {id: path, domains: [b.example.com/x], issuer: "https://t.example.com", aud: "AUD"}
+  - {id: own, domains: [c.example.com]}
+"""
+    config = parse_config(text.replace("AUD", "a" * 64), source="test", base_dir=Path())
+    bound = dict(derive_settings(config).bound_cookies)
+    assert bound == {"whole": "CF_Authorization", "path": "CF_Authorization"}
+    usual = parse_config(text.replace("AUD", "a" * 64).replace("cookie_name: ours\n", ""), source="t", base_dir=Path())
+    # nginx reads a cookie's name in whatever case.
+    assert derive_settings(usual).bound_cookies == ()
