@@ -204,6 +204,7 @@ class Login:
             app_session_hash=meta.app_session_hash,
             round=meta.round,
             expires_at=now + ATTEMPT_SECONDS,
+            began_at=now,
         )
         location = (
             await self._policies()
@@ -246,7 +247,7 @@ class Login:
             raise _start_again("state_used", "This login was used before.", return_url)
         identity = await identify()
         await self._limits.count_person(identity.subject)
-        session, team_cookie = await self._open_session(identity, client, attempt.expires_at - ATTEMPT_SECONDS)
+        session, team_cookie = await self._open_session(identity, client, attempt.began_at)
         cookies = (team_cookie, *forget_attempt(attempt.id, client.cookie_header))
         return await self._hand_over(application, attempt.return_path, session, attempt, client, cookies)
 

@@ -96,7 +96,7 @@ def test_the_mail_says_what_it_is_for_in_two_ways(stack: Stack, mail_server: Mai
     assert mail.message["Auto-Submitted"] == "auto-generated"
     assert mail.message["Message-ID"].endswith(f"@{TEAM}>")
     for text in (mail.plain, mail.html):
-        for part in (mail.code, "Grafana", "grafana.test", "127.0.0.1", "10 minutes", f"https://{TEAM}"):
+        for part in (mail.code, "Grafana", "grafana.test", "127.0.0.1", "10 minutes", stack.url(TEAM, "")):
             assert part in text
     assert urlsplit(mail.link).path == "/cdn-cgi/access/verify-code"
     assert mail.code not in mail.link
