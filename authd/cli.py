@@ -16,6 +16,7 @@ from authd.cli_options import config_option, json_option
 from authd.cli_service_tokens import service_tokens
 from authd.cli_sessions import sessions
 from authd.cli_state import state
+from authd.cli_tunnel import tunnel
 from authd.config import Config, load_config, render_json_schema
 from authd.errors import AuthdError
 from authd.nginx_files import DEFAULT_CACHE_DIRECTORY, render_nginx_files, write_files
@@ -150,6 +151,7 @@ main.add_command(keys)
 main.add_command(service_tokens)
 main.add_command(sessions)
 main.add_command(state)
+main.add_command(tunnel)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
     ├── KeyChangeError           a change of the signing keys was refused
     ├── ServiceTokenChangeError  a change of a service token was refused
     ├── SessionChangeError       an operator named no session, or too many
+    ├── TunnelError              a change or a look at the tunnels of origins was refused
     ├── KeySetError              a published key set is not fit to be trusted
     ├── MalformedRequestError    nginx' headers about a request are missing, doubled or unreadable
     ├── StoreError
@@ -101,6 +102,12 @@ class SessionChangeError(AuthdError):
     """Raised if an operator's word about sessions names nothing, or too much; says what to do instead."""
 
     code = "session_change_refused"
+
+
+class TunnelError(AuthdError):
+    """Raised if a command about tunnels is refused, or the edge cannot do it; says what to do instead."""
+
+    code = "tunnel_refused"
 
 
 class ServiceTokenChangeError(AuthdError):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import falcon
 import falcon.asgi
@@ -10,6 +13,7 @@ import falcon.asgi
 from authd.keys import Keyring
 from authd.metrics import Metrics
 from authd.resources.pages import Pages
+from authd.tunnel.status import STATUS_FILE, render_tunnel_metrics
 
 
 class Certs:
@@ -68,11 +72,14 @@ class Health:
 class MetricsResource:
     """`/metrics`, summed over the workers."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, tunnel_status: Path = STATUS_FILE) -> None:
         self._metrics = metrics
+        self._tunnel_status = tunnel_status
 
     async def on_get(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """See the class."""
+        # The watch over tunnels writes the file; whatever that does to it, the event loop does not wait for a disk.
+        tunnels = await asyncio.to_thread(render_tunnel_metrics, self._tunnel_status, time.time())
         resp.status = falcon.HTTP_200
         resp.content_type = "text/plain; version=0.0.4; charset=utf-8"
-        resp.data = self._metrics.render()
+        resp.data = self._metrics.render() + tunnels
