@@ -15,6 +15,10 @@ declare -A PACKAGE_OF=(
     [conntrack]=conntrack
     [strace]=strace
     [systemd-analyze]=systemd
+    [sshd]=openssh-server
+    [ssh]=openssh-client
+    [wg]=wireguard-tools
+    [curl]=curl
     [gcc]='gcc libc6-dev'
 )
 SERVICES=$LOGS/services-to-disable
@@ -33,6 +37,7 @@ install_debian_packages() {
         missing+=("${packages[@]}")
         case $command in
         nginx | redis-server | haproxy | caddy) services+=("$command") ;;
+        sshd) services+=(ssh) ;;
         esac
     done
     find_python >/dev/null || missing+=(python3-venv python3-dev)
@@ -88,7 +93,7 @@ forget_absent_services() {
     local service
     if ! [ -f "$SERVICES" ]; then return; fi
     while read -r service; do
-        if command -v "$service" >/dev/null; then echo "$service"; fi
+        if command -v "${service/#ssh/sshd}" >/dev/null; then echo "$service"; fi
     done <"$SERVICES" >"$SERVICES.kept"
     mv "$SERVICES.kept" "$SERVICES"
 }

@@ -60,7 +60,9 @@ def parse_name(text: str) -> str:
 def parse_ssh_key(text: str) -> str:
     """`ssh-ed25519 AAAA...`, written anew: no comment and no option gets into authorized_keys. Raises TunnelError."""
     try:
-        key = load_ssh_public_key(text.strip().encode("ascii"))
+        # The library takes whatever follows the key for a comment, line breaks included.
+        (line,) = text.strip().splitlines()
+        key = load_ssh_public_key(line.encode("ascii"))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise TunnelError("the public key is none: give the one line of id_ed25519.pub") from error
     if not isinstance(key, Ed25519PublicKey):

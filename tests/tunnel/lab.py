@@ -35,7 +35,7 @@ _TEST_APPLICATION = Path(__file__).parent / "application.py"
 
 def require_lab() -> None:
     """Skip, with one line, where namespaces or programs are missing."""
-    require_programs("ip", "nft", "sshd", "ssh", "ssh-keygen", "nginx", "systemd-socket-activate")
+    require_programs("ip", "nft", "sshd", "ssh", "ssh-keygen", "nginx", "curl", "systemd-socket-activate")
     if os.geteuid() != 0:
         pytest.skip("the tunnel lab needs root, to make network namespaces")
     probe = subprocess.run(["ip", "netns", "add", f"tl{os.getpid()}probe"], capture_output=True, check=False)
@@ -107,21 +107,26 @@ class Lab:
         body, _, code = done.stdout.rpartition("\n")
         return body if code == "200" else code
 
-    def cut(self, *hosts: str) -> None:
-        """The router drops every packet from and to these hosts, without a word to anybody."""
+    @contextlib.contextmanager
+    def cut(self, *hosts: str, how: str = "drop") -> Iterator[None]:
+        """Between these hosts and the rest: `drop` loses every packet, `reset` answers each with a reset, `link` takes
+        the router's end of the cable out."""
+        if how == "link":
+            for host in hosts:
+                _ip("-n", self.name("router"), "link", "set", f"v-{host}", "down")
+            yield
+            for host in hosts:
+                _ip("-n", self.name("router"), "link", "set", f"v-{host}", "up")
+            return
+        verdict = "drop" if how == "drop" else "meta l4proto tcp reject with tcp reset"
         rules = "".join(
-            f"add rule ip cut forward ip {way} {self.address(host)} drop\n"
+            f"add rule ip cut forward ip {way} {self.address(host)} {verdict}\n"
             for host in hosts
             for way in ("saddr", "daddr")
         )
         self._nft(f"table ip cut {{\nchain forward {{\ntype filter hook forward priority 0;\n}}\n}}\n{rules}")
-
-    def restore(self) -> None:
+        yield
         self._nft("delete table ip cut\n")
-
-    def reset(self, host: str) -> None:
-        """Every connection of the tunnel ends with a reset at both ends."""
-        self.run(host, "ss", "-K", "dport", "=", "7844")
 
     def _nft(self, text: str) -> None:
         whole = ["ip", "netns", "exec", self.name("router"), "nft", "-f", "-"]
