@@ -47,7 +47,8 @@ async def log_in(provider: IdentityProvider, account: str | None, *, secret: str
         url = await worker.begin(state="state", nonce="n-1", code_verifier="v" * 43, prompt=None)
         step = provider.cancel if account is None else lambda url: provider.log_in(url, account)
         callback = await asyncio.to_thread(step, url)
-        return await worker.finish(callback.partition("?")[2], nonce="n-1", code_verifier="v" * 43)
+        query = callback.partition("?")[2]
+        return (await worker.finish(query, nonce="n-1", code_verifier="v" * 43)).identity
     finally:
         worker.close()
 
