@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -93,7 +93,8 @@ def request_tokens(
 def refresh_tokens(call: Call, client: Client, metadata: ProviderMetadata, refresh_token: str) -> TokenAnswer:
     """Ask for new tokens (RFC 6749 6). In a thread; errors as of `request_tokens`. The ID token may be missing (""),
     and so may the refresh token where the old one goes on."""
-    with call.open(_open_session(client, metadata)) as session:
+    # No scope: the provider may have granted less than was asked for, and more than that is an error (RFC 6749 6).
+    with call.open(_open_session(replace(client, scopes=()), metadata)) as session:
         session.register_compliance_hook("refresh_token_response", lambda response: _BoundedJson(call, response))
         try:
             tokens = session.refresh_token(
