@@ -68,13 +68,11 @@ async def test_guesses_are_bounded_by_the_mails_and_not_by_the_browsers(
 
     guesses = [*codes_that_are_none(mails), "999999", "888888", "777777"]
     clients = [(visitor.query, visitor.client()) for visitor in visitors]
-    answers = await asyncio.gather(
-        *(
-            workers[number % 2][0].verify(query, guess, "", client)
-            for guess in guesses
-            for number, (query, client) in enumerate(clients)
+    answers = []
+    for guess in guesses:  # not all at once: on a busy machine the store would miss its deadline
+        answers += await asyncio.gather(
+            *(workers[number % 2][0].verify(query, guess, "", client) for number, (query, client) in enumerate(clients))
         )
-    )
 
     assert all(isinstance(answer, AskCode) for answer in answers)
     assert compared == MAILS * MAX_TRIES
