@@ -146,9 +146,10 @@ class Access:
         return replace(verdict, expires_at=expires_at, renewal=renewal, is_cacheable=is_cacheable)
 
     def _show(self, verdict: Verdict, application: Application) -> Verdict:
-        """Of a machine the application is shown a token of ours; an edge's own passes as it came."""
+        """Of a machine the application is shown a token of ours; an edge's own passes as it came, and where only an
+        edge's count it is shown none of ours."""
         credential = verdict.credential
-        if credential.machine is None or (credential.token and not credential.is_bearer):
+        if application.issuer or credential.machine is None or (credential.token and not credential.is_bearer):
             return verdict
         shown = self._machine_tokens.issue(
             credential.machine.name,

@@ -86,7 +86,7 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to log in, as it must come back from the identity provider."""
+    """One attempt to log in, as it must come back from the identity provider. Times are Unix seconds."""
 
     id: str
     state: str
@@ -99,6 +99,7 @@ class Attempt:
     app_session_hash: str
     round: int
     expires_at: int
+    began_at: int = 0
 
 
 _Value = TypeVar("_Value", Meta, Attempt)
@@ -144,8 +145,9 @@ class Attempts:
         sealed = self._sealer.seal_text(_ATTEMPT, attempt.id, json.dumps(asdict(attempt)).encode())
         chunks = [sealed[start : start + _CHUNK] for start in range(0, len(sealed), _CHUNK)]
         now = self._clock()
+        seconds = attempt.expires_at - int(now)
         kept = [
-            render_cookie(f"{_ATTEMPT_PREFIX}{attempt.id}_{n}", chunk, max_age_seconds=ATTEMPT_SECONDS, now=now)
+            render_cookie(f"{_ATTEMPT_PREFIX}{attempt.id}_{n}", chunk, max_age_seconds=seconds, now=now)
             for n, chunk in enumerate(chunks)
         ]
         return kept + _drop_oldest(cookie_header, MAX_ATTEMPTS_BYTES - len(sealed), kept_id=attempt.id)

@@ -207,6 +207,7 @@ class Login:
             app_session_hash=meta.app_session_hash,
             round=meta.round,
             expires_at=now + ATTEMPT_SECONDS,
+            began_at=now,
         )
         location = (
             await self._policies()
@@ -249,7 +250,7 @@ class Login:
             raise _start_again("state_used", "This login was used before.", return_url)
         vouched = await identify()
         await self._limits.count_person(vouched.identity.subject)
-        session, team_cookie = await self._open_session(vouched, client, attempt.expires_at - ATTEMPT_SECONDS)
+        session, team_cookie = await self._open_session(vouched, client, attempt.began_at)
         cookies = (team_cookie, *forget_attempt(attempt.id, client.cookie_header))
         return await self._hand_over(application, attempt.return_path, session, attempt, client, cookies)
 
@@ -290,7 +291,11 @@ class Login:
         except TokenError:
             return None
         session = await self._sessions.find(verified.session_id)
-        return session if session and session.identity.provider_id in self._policies().providers else None
+        if session is None or session.identity.subject != verified.subject:
+            return None
+        # Who has logged out of that application has taken its token back.
+        has_left = self._sessions.has_left(session, verified.audience, verified.issued_at)
+        return session if session.identity.provider_id in self._policies().providers and not has_left else None
 
     def _is_application(self, audience: str) -> bool:
         return self._policies().index.find_by_aud(audience) is not None

@@ -14,7 +14,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from authd.attempts import ATTEMPT_SECONDS, Attempt, Attempts
+from authd.attempts import Attempt, Attempts
 from authd.audit import log_event
 from authd.errors import LoginError
 from authd.idp.onetimepin import OneTimePinProvider
@@ -31,6 +31,7 @@ from authd.state.records import PinCode, Records
 from authd.urls import find_single, parse_query
 
 MAX_TRIES = 5
+ATTEMPT_AFTER_CODE_SECONDS = 3 * CODE_SECONDS
 _NO_ADDRESS = "This is no e-mail address that a code can be sent to."
 _TOO_OLD = "The code is too old by now. Ask for a new one."
 _WRONG = "That code is wrong, too old or used, or this address has no access. Only the newest code counts."
@@ -158,8 +159,8 @@ class PinLogin:
     async def _order(self, address: str, parts: _Parts, client: Client) -> Redirect:
         await self._code_limits.count_asking(client.facts.client_ip, parts.provider.config.code_rate_limit)
         now = int(self._clock())
-        # The attempt must not end before the code does.
-        attempt = replace(parts.attempt, expires_at=now + ATTEMPT_SECONDS)
+        # The attempt outlives the code, so that whoever comes too late can ask for another one.
+        attempt = replace(parts.attempt, expires_at=now + ATTEMPT_AFTER_CODE_SECONDS)
         request = PinRequest(self._new_id(32), attempt.id, address, self._new_id(32), now + CODE_SECONDS)
         known = self._requests.find_known(attempt.provider_id, address, client.cookie_header)
         self._mails.send_later(Order(attempt, request, client.facts, known.id if known else None))

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from authd.config.mistakes import Path, PlacedMistake
 from authd.config.oidc import OidcConfig
 from authd.config.references import walk_rules
-from authd.config.rules import LoginMethodRule, OidcRule, Rule, TokenClaimRule, TokenIssuerRule
+from authd.config.rules import (
+    AnyServiceTokenRule,
+    LoginMethodRule,
+    OidcRule,
+    Rule,
+    ServiceTokenRule,
+    TokenClaimRule,
+    TokenIssuerRule,
+)
 from authd.config.schema import ApplicationConfig, Config, TokenIssuerConfig
 from authd.config.selectors import find_selector_key
 
@@ -17,6 +25,7 @@ _RULES_ABOUT_ISSUERS = (LoginMethodRule, OidcRule, TokenClaimRule, TokenIssuerRu
 def check_issuers(config: Config) -> Iterator[PlacedMistake]:
     """Every issuer that is named in several places, and every rule about one from which nobody comes."""
     yield from _check_key_sets(config)
+    yield from _check_service_tokens(config)
     for position, issuer in enumerate(config.token_issuers):
         yield from _check_token_issuer(config, ("token_issuers", position), issuer)
     bearers = frozenset(each.id for each in config.token_issuers)
@@ -30,6 +39,19 @@ def check_issuers(config: Config) -> Iterator[PlacedMistake]:
                 message = "names an issuer from which nobody comes to this application"
                 allowed = application.issuer or ", ".join(sorted(bearers)) or "an id of token_issuers"
                 yield PlacedMistake(path, message, wrong, allowed)
+
+
+def _check_service_tokens(config: Config) -> Iterator[PlacedMistake]:
+    """They are given out and judged where people log in."""
+    for position, application in enumerate(config.applications):
+        for at, policy in enumerate(application.policies if application.issuer else ()):
+            for place, rule in walk_rules(policy):
+                if isinstance(rule, ServiceTokenRule | AnyServiceTokenRule):
+                    key = find_selector_key(rule)
+                    message = "counts at the edge, and never at an application that only verifies"
+                    allowed = "token_claim with the claim common_name"
+                    path = ("applications", position, "policies", at, *place, key)
+                    yield PlacedMistake(path, message, key, allowed)
 
 
 def _check_key_sets(config: Config) -> Iterator[PlacedMistake]:

@@ -9,6 +9,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
 from typing import Any
+from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -30,18 +31,23 @@ class CodeMail:
         return "CodeMail(...)"
 
 
-def compose(mail: CodeMail, recipient: str, *, settings: OneTimePinConfig, team_host: str, now: float) -> EmailMessage:
-    """The message. `recipient` was parsed; every header is built from parts, so that none can end early."""
+def compose(
+    mail: CodeMail, recipient: str, *, settings: OneTimePinConfig, team_origin: str, now: float
+) -> EmailMessage:
+    """The message. `recipient` was parsed; every header is built from parts, so that none can end early.
+
+    `team_origin` is `https://host[:port]`, the only place where a code may be typed.
+    """
     local, _, domain = recipient.rpartition("@")
     message = EmailMessage()
     message["From"] = settings.mail.sender
     message["To"] = Address(username=local, domain=domain)
     message["Subject"] = settings.subject
     message["Date"] = format_datetime(datetime.fromtimestamp(int(now), UTC))
-    message["Message-ID"] = make_msgid(domain=team_host)
+    message["Message-ID"] = make_msgid(domain=urlsplit(team_origin).hostname)
     # RFC 3834: no vacation notice shall answer this.
     message["Auto-Submitted"] = "auto-generated"
-    values: dict[str, Any] = {"mail": mail, "team_host": team_host}
+    values: dict[str, Any] = {"mail": mail, "team_origin": team_origin}
     message.set_content(_PLAIN.get_template("code_mail.txt").render(values))
     message.add_alternative(_HTML.get_template("code_mail.html").render(values), subtype="html")
     return message

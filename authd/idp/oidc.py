@@ -33,7 +33,7 @@ from authd.idp.code_flow import (
     request_tokens,
 )
 from authd.idp.discovery import MAX_METADATA_BYTES, ProviderMetadata, discovery_url, parse_metadata
-from authd.idp.events import report_failure
+from authd.idp.events import report, report_failure
 from authd.idp.http import DEADLINE_SECONDS, ProviderHttp
 from authd.idp.id_tokens import (
     MAX_ID_TOKEN_BYTES,
@@ -224,6 +224,9 @@ class OidcProvider:
     async def _fetch_metadata(self) -> ProviderMetadata:
         url = discovery_url(self._config.issuer)
         answer = await self._http.get("discovery document", url, max_bytes=MAX_METADATA_BYTES)
+        difference = answer.clock_difference_seconds(self._clock())
+        if difference:
+            report("provider.clock_differs", self._config.id, ahead_by_seconds=difference)
         try:
             return parse_metadata(answer.body, issuer=self._config.issuer)
         except ValueError as error:

@@ -40,12 +40,12 @@ class OneTimePinProvider:
         self._clock = clock
         self._base_url = redirect_uri.removesuffix("callback")
         team = urlsplit(redirect_uri)
-        self._team_host = team.hostname or ""
-        self._issuer = f"https://{team.netloc}#onetimepin/{config.id}"
+        self._team_origin = f"https://{team.netloc}"
+        self._issuer = f"{self._team_origin}#onetimepin/{config.id}"
         mail = config.mail
         pem = mail.ca_file.pem if mail.ca_file else None
         server = MailServer(mail.host, mail.port, mail.encryption, mail.username, password, pem)
-        self._post_office = PostOffice(server, local_host=self._team_host)
+        self._post_office = PostOffice(server, local_host=team.hostname or "")
 
     async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
         """Return the address of the page that asks for an address."""
@@ -102,7 +102,7 @@ class OneTimePinProvider:
 
     async def send(self, mail: CodeMail, recipient: str) -> None:
         """Hand a code over to the mail server. Raises MailError."""
-        message = compose(mail, recipient, settings=self.config, team_host=self._team_host, now=self._clock())
+        message = compose(mail, recipient, settings=self.config, team_origin=self._team_origin, now=self._clock())
         sender = str(message["From"].addresses[0].addr_spec)
         await self._post_office.hand_over(message, sender=sender, recipient=recipient)
 

@@ -29,7 +29,7 @@ USABLE_SECONDS = 24 * 3600
 FETCH_SECONDS = 30
 # nginx waits two seconds for a check. Meanwhile another worker may be fetching.
 _LOOK_DEADLINE_SECONDS = 1.5
-_WAIT_STEPS, _WAIT_STEP_SECONDS = 12, 0.1
+_WAIT_STEPS, _WAIT_STEPS_AT_START, _WAIT_STEP_SECONDS = 12, 4, 0.1
 # Between two looks at whether a renewal is due that did not come about.
 _AGAIN_SECONDS, _AGAIN_WITHOUT_KEYS_SECONDS = 10, 1
 
@@ -183,17 +183,17 @@ class KeySource:
         await self._take_shared()
         if self._published is None:
             # At the very start. Somebody is fetching already, here or in another worker.
-            await self._wait_for_others(token)
+            await self._wait_for_others(token, _WAIT_STEPS_AT_START)
         # Counted apart from renewals: a rotation may follow one at once.
         if self._find(token) is None and await self._may_fetch(f"look {self.place.name}"):
             await self._fetch()
         else:
-            await self._wait_for_others(token)
+            await self._wait_for_others(token, _WAIT_STEPS)
         if self._find(token) is None:
             self._looked_in_vain_at = self._monotonic()
 
-    async def _wait_for_others(self, token: UnverifiedToken) -> None:
-        for _ in range(_WAIT_STEPS):
+    async def _wait_for_others(self, token: UnverifiedToken, steps: int) -> None:
+        for _ in range(steps):
             if self._find(token):
                 return
             await asyncio.sleep(_WAIT_STEP_SECONDS)
@@ -247,12 +247,19 @@ class KeySource:
                 url = parse_jwks_uri(answer.body, issuer=self.place.issuer)
             except ValueError as error:
                 raise KeySetError(f"the discovery document {error}") from None
-        return (await self._http.get("key set", url, max_bytes=MAX_KEY_SET_BYTES)).body
+        answer = await self._http.get("key set", url, max_bytes=MAX_KEY_SET_BYTES)
+        difference = answer.clock_difference_seconds(self._clock())
+        if difference:
+            log_event("issuer.clock_differs", level="warning", issuer=self.place.issuer, ahead_by_seconds=difference)
+        return answer.body
 
     def _keep(self, fetched_at: int, document: bytes, age_seconds: float) -> None:
         """Raises KeySetError, and keeps what it has, if the document is not fit to be trusted."""
         keys = parse_key_set(document, algorithms=self.place.algorithms)
-        if self._published is None or self._published.keys != keys:
+        if self._published and self._published.keys == keys:
+            # The same objects: each check compares the key that it remembers, and two of equal numbers take a while.
+            keys = self._published.keys
+        else:
             names = [key.key_id for key in keys.keys]
             log_event("issuer.keys_changed", issuer=self.place.issuer, kids=names, skipped=list(keys.skipped) or None)
         self._published = _Published(document, keys, fetched_at, self._monotonic() - age_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import itertools
 from collections.abc import Callable
@@ -203,6 +204,13 @@ class House:
     def make_another_worker(self) -> House:
         """With the same store, configuration and clocks, and nothing remembered."""
         return House(self.directory, self.text, self.providers, self.clock, self.monotonic, self.keyring)
+
+    async def fetch_issuers_keys(self) -> None:
+        """As the worker's loop does before anybody asks."""
+        self.issuers.tend()
+        async with asyncio.timeout(10):
+            while max(self.issuers.ages_seconds().values()) == float("inf"):
+                await asyncio.sleep(0.01)
 
     async def _may_fetch(self, name: str) -> bool:
         now = int(self.clock())

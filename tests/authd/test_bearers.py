@@ -64,7 +64,7 @@ async def api(house: House, issuer: FakeProvider) -> House:
     issuer.misbehave = set()
     issuer.key_names = ["provider-1"]
     house.load(CONFIG + BEHIND + ISSUERS.replace("ISSUER", issuer.issuer))
-    house.issuers.tend()
+    await house.fetch_issuers_keys()
     return house
 
 

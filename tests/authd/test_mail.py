@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import smtplib
 import socket
 import threading
 import time
@@ -14,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from authd.config import parse_email
 from authd.errors import MailError
 from authd.mail import MailServer, PostOffice
 from tests.harness.smtp import PASSWORD, USERNAME, start_mail_server
@@ -137,6 +141,13 @@ async def test_a_bad_goodbye_makes_no_mail_go_out_twice(tmp_path: Path) -> None:
         await send(make_office(running))
 
     assert len(running.mails) == 1
+
+
+@given(st.text("abz019!#$&'*/=?^_`{|}~.-žß漢", min_size=1, max_size=64))
+def test_no_address_means_another_one_to_the_library_that_sends(local: str) -> None:
+    address = parse_email(f"{local}@example.com")
+
+    assert address is None or smtplib.quoteaddr(address) == f"<{address}>"
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:

@@ -99,8 +99,20 @@ async def test_a_code_is_good_for_ten_minutes_and_not_for_longer(
     house.clock.now += CODE_SECONDS - 1
     assert isinstance(await early.type_code(codes[0]), Redirect)
     house.clock.now += 1
+    answer = await late.type_code(codes[1])
+    assert isinstance(answer, AskAddress)
+    assert "too old" in answer.mistake
+    await late.ask(ALICE)
+    assert isinstance(await late.type_code(mail_server.mails[-1].code), Redirect)
+
+
+async def test_half_an_hour_after_the_last_code_the_attempt_is_over(visitor: Visitor, house: House) -> None:
+    await visitor.begin()
+    await visitor.ask(ALICE)
+    house.clock.now += 3 * CODE_SECONDS
+
     with pytest.raises(LoginError) as caught:
-        await late.type_code(codes[1])
+        await visitor.ask(ALICE)
     assert caught.value.code == "state_invalid"
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from authd.access import Verdict
-from authd.model import Outcome, Reason
+from authd.model import ClientCertificate, Outcome, Reason
 from tests.authd.house import CONFIG, House, make_request
 from tests.authd.issuers.edge_tokens import AUD, MACHINE, NOW, OTHER_AUD, TEAM, sign
 from tests.authd.resources.check_app import CheckApp
@@ -60,7 +61,7 @@ async def origin(house: House, publisher: FakeProvider) -> House:
     publisher.misbehave = set()
     publisher.key_names = ["provider-1"]
     house.load(CONFIG + ORIGIN.replace("CERTS", f"{publisher.issuer}/jwks"))
-    house.issuers.tend()
+    await house.fetch_issuers_keys()
     return house
 
 
@@ -303,7 +304,33 @@ async def test_an_edge_that_is_down_for_an_hour_logs_nobody_out(origin: House, p
         assert told(await ask(origin, brief)) == expected
     origin.issuers.close()
     restarted = origin.make_another_worker()
-    restarted.issuers.tend()
+    await restarted.fetch_issuers_keys()
     assert told(await ask(restarted, text)) == LET_IN
     restarted.issuers.close()
     await restarted.store.close()
+
+
+PROBES = """
+client_certificate_authorities: [{id: devices, issuer_dn: "CN=Device CA"}]
+applications:
+  - id: probed
+    domains: [probed.example.net]
+    issuer: https://t.example.com
+    aud: "AUD"
+    policies: [{name: Probes, decision: non_identity, include: [{certificate: devices}]}]
+"""
+
+
+async def test_where_only_the_edge_s_tokens_count_no_token_of_ours_is_shown(house: House) -> None:
+    """A certificate may open it; there is no key of ours to sign with, and nobody who would know it."""
+    house.load("secret_file: /nowhere\n" + PROBES.replace("AUD", AUD))
+    certificate = ClientCertificate("CN=Device CA", "probe-1", "0" * 40)
+    facts = replace(make_request().facts, certificate=certificate)
+    verdict = await ask(house, host="probed.example.net", facts=facts)
+    assert told(verdict) == LET_IN
+    assert verdict.credential.token is None
+    without = await ask(house, host="probed.example.net")
+    assert without.decision.outcome is Outcome.DENY
+    headers = {"cf_access_client_id": "x.access", "cf_access_client_secret": "y"}
+    there = {"x_original_url": "https://probed.example.net/x", "x_authd_app": "probed", "x_original_path": "/x"}
+    assert (await CheckApp(house).ask(**headers, **there)).status_code == 403

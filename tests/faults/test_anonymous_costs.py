@@ -72,7 +72,8 @@ def test_a_hundred_thousand_strangers_leave_nothing_behind(stack: Stack, calls: 
     log_bytes = (stack.directory / "authd.log").stat().st_size
     assert flood(stack, REQUESTS) == REQUESTS
     assert find_children(stack.authd.pid) == [worker]
-    assert count_rows(stack) == rows
+    # Fewer where something has expired meanwhile and was swept.
+    assert count_rows(stack) <= rows
     assert count_calls(calls) == written
     assert resident_bytes(worker) - memory < 16 * 1024 * 1024
     assert stack.application.seen == [] or all("flood" not in each.target for each in stack.application.seen)

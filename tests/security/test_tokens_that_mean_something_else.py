@@ -183,7 +183,8 @@ async def test_an_assertion_that_was_handed_to_an_application_is_not_taken_back(
 
 
 async def test_a_token_ends_on_the_second_and_has_no_leeway(edge: Edge) -> None:
-    """J27, J29: remembered or not. Nor does it start more than a minute before it was made."""
+    """J27, J29, F17: remembered or not, whichever way the clock jumps. Nor does it start more than a minute before it
+    was made."""
     session = await edge.log_in()
     cookie = edge.cookie(edge.token(session, expires_in=100))
     for moment, status in (

@@ -142,6 +142,12 @@ def test_rules_about_machines_stand_in_non_identity_policies(decision: str) -> N
     assert "is about machines" in mistake.message
 
 
+@pytest.mark.parametrize("rule", [{"any_valid_service_token": True}, {"service_token": "a" * 32 + ".access"}])
+def test_service_tokens_count_at_the_edge(rule: Any) -> None:
+    mistake = find_only_mistake(applications=[with_rule(rule, "non_identity")])
+    assert mistake.message == "counts at the edge, and never at an application that only verifies"
+
+
 def test_an_unknown_token_issuer_is_a_mistake() -> None:
     claim = {"claim_name": "sub", "claim_value": "x", "token_issuer_id": "github"}
     for rule in ({"token_issuer": "github"}, {"token_claim": claim}):

@@ -168,3 +168,12 @@ async def test_a_provider_that_a_reload_replaced_says_so(worker: OidcProvider) -
     worker.close()
     with pytest.raises(ProviderUnavailableError, match="just replaced"):
         await worker.finish(query, nonce="n", code_verifier="v" * 43)
+
+
+@pytest.mark.parametrize(("offset", "told"), [(0, 0), (120, 1), (-120, 1)])
+async def test_f17_a_clock_that_differs_from_the_provider_s_is_told(
+    settings: OidcConfig, start_worker: StartWorker, offset: int, told: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = start_worker(settings, clock=lambda: time.time() + offset)
+    await worker.begin(state="s", nonce="n", code_verifier="v" * 64, prompt=None)
+    assert caplog.messages.count("provider.clock_differs") == told

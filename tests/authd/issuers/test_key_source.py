@@ -275,7 +275,7 @@ async def test_a_store_that_is_down_stops_nothing(world: World) -> None:
     assert world.fetches == 2
 
 
-async def test_a_retired_key_stops_with_the_next_renewal(world: World) -> None:
+async def test_f16_a_retired_key_stops_with_the_next_renewal(world: World) -> None:
     source = world.start_worker()
     await tend(source)
     key = await source.find_key(token())
@@ -314,6 +314,16 @@ async def test_f17_a_clock_that_jumps_forgets_no_keys(world: World, jump: int) -
     assert world.fetches == 2
     assert await knows(source, "provider-1")
     assert source.age_seconds == 0
+
+
+@pytest.mark.parametrize(("offset", "told"), [(0, []), (29, []), (-29, []), (120, [-120]), (-120, [120])])
+async def test_f17_a_clock_that_differs_is_told(
+    world: World, offset: int, told: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    world.clock.now = time.time() + offset
+    await tend(world.start_worker())
+    found = [record.fields for record in caplog.records if record.message == "issuer.clock_differs"]  # type: ignore[attr-defined]
+    assert [round(each["ahead_by_seconds"], -1) for each in found] == told
 
 
 async def test_j5_kids_are_looked_up_and_nothing_else(world: World) -> None:

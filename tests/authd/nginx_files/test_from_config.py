@@ -71,3 +71,34 @@ def test_the_settings_that_nginx_needs_are_taken_over(tmp_path: Path) -> None:
     derived = derive_settings(load(tmp_path, settings), cache_directory="/run/nginx-cache")
     assert (derived.listen, derived.path_prefix, derived.cookie_name) == ("unix:/run/other.sock", "/access", "SESSION")
     assert derived.cache_directory == "/run/nginx-cache"
+
+
+def test_an_application_that_only_verifies_is_keyed_by_the_edge_s_cookie() -> None:
+    """Whatever our own is called, and also on a path."""
+    text = """
+team_domain: auth.example.com
+cookie_name: ours
+applications:
+  - {id: whole, domains: [a.example.com], issuer: "https://t.example.com", aud: "AUD"}
+  - {id: path, domains: [b.example.com/x], issuer: "https://t.example.com", aud: "AUD"}
+  - {id: own, domains: [c.example.com]}
+"""
+    config = parse_config(text.replace("AUD", "a" * 64), source="test", base_dir=Path())
+    bound = dict(derive_settings(config).bound_cookies)
+    assert bound == {"whole": "CF_Authorization", "path": "CF_Authorization"}
+    usual = parse_config(text.replace("AUD", "a" * 64).replace("cookie_name: ours\n", ""), source="t", base_dir=Path())
+    # nginx reads a cookie's name in whatever case.
+    assert derive_settings(usual).bound_cookies == ()
+
+
+def test_the_bearers_of_token_issuers_are_kept_from_applications(tmp_path: Path) -> None:
+    one = '{id: "git.hub", issuer: "https://t.example.com", audiences: [a]}'
+    # A word of nginx' own is a name like any other.
+    two = '{id: "default", issuer: "https://u.example.com", audiences: [a]}'
+    files = render_nginx_files(load(tmp_path, f"token_issuers: [{one}, {two}]"))
+    assert r'"~^machine:(?:git\.hub|default)/" "";' in files["authd-http.conf"]
+    assert "proxy_set_header authorization $authd_passed_authorization;" in files["authd-identity.conf"].lower()
+    assert "HTTP_AUTHORIZATION $authd_passed_authorization" in files["authd-identity-fastcgi.conf"]
+    without = render_nginx_files(load(tmp_path))
+    assert "untaken" not in without["authd-http.conf"]
+    assert "uthorization" not in without["authd-identity.conf"]
