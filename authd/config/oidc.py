@@ -37,6 +37,9 @@ class OidcConfig(ProviderSection):
     )
     email_claim: kind.Text = Field(default="email", description="The claim that holds the e-mail address.")
     groups_claim: kind.Text = Field(default="groups", description="The claim that holds the groups.")
+    logout_at_provider: kind.Flag = Field(
+        default=False, description="Log out of the provider too, when somebody logs out everywhere."
+    )
     assume_email_verified: kind.Flag = Field(
         default=False, description="Believe addresses of a provider that never says whether it verified them."
     )

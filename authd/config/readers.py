@@ -68,6 +68,23 @@ def read_duration(minimum: int, maximum: int) -> Callable[[Any], int]:
     return read
 
 
+_read_interval = read_duration(60, 31 * 86400)
+
+
+def read_refresh_interval(value: Any) -> int:
+    """Seconds; 0 for never."""
+    return 0 if value == "0s" else _read_interval(value)
+
+
+def read_link(value: Any) -> str:
+    """An https address, whole, as it may stand in a link of ours."""
+    text = require_text(value)
+    parts = urlsplit(text) if text.isascii() and text.isprintable() else None
+    if parts is None or parts.scheme != "https" or not parts.hostname or parts.username is not None or " " in text:
+        raise SettingError("is no https address", allowed="https://www.example.com/goodbye")
+    return text
+
+
 def read_label(value: Any) -> str:
     text = require_text(value)
     if len(text) > 128 or not text.isprintable() or text != text.strip():

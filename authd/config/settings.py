@@ -58,6 +58,8 @@ Grace = Annotated[int, PlainValidator(readers.read_duration(0, 24 * 3600)), With
 IdleTimeout = Annotated[
     int, PlainValidator(readers.read_duration(MIN_IDLE_SECONDS, MAX_SESSION_SECONDS)), WithJsonSchema(_DURATION)
 ]
+RefreshInterval = Annotated[int, PlainValidator(readers.read_refresh_interval), WithJsonSchema(_DURATION)]
+Link = Annotated[str, PlainValidator(readers.read_link), WithJsonSchema(_TEXT)]
 Window = Annotated[int, PlainValidator(readers.read_duration(1, 24 * 3600)), WithJsonSchema(_DURATION)]
 CacheSeconds = Annotated[
     int,

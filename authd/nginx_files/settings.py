@@ -28,7 +28,10 @@ DEFAULT_CACHE_DIRECTORY = "/var/cache/authd-nginx"
 KEEPALIVE_CONNECTIONS = 16
 # The only paths under the prefix; nginx answers any other with its own 404.
 APPLICATION_ENDPOINTS = ("login", "authorized", "logout", "get-identity", "certs", "style.css")
-TEAM_ENDPOINTS = ("callback", "verify-code", "resend-code", "logout", "get-identity", "certs", "style.css")
+TEAM_ENDPOINTS = (
+    *("callback", "verify-code", "resend-code", "logout", "end-session", "backchannel-logout"),
+    *("get-identity", "certs", "style.css"),
+)
 # Names that some application or framework believes: an identity that another proxy vouched for, another path than the
 # one that was decided on (Symfony's CVE-2018-14773), another address. Nobody sets them here, so only visitors would.
 FOREIGN_HEADERS = (
