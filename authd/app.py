@@ -13,6 +13,7 @@ import falcon.asgi
 from authd.audit import DecisionLog, OutageLog, log_event
 from authd.errors import IssuerUnavailableError, StoreError
 from authd.middleware import ErrorHandlers, ListenerSecret, RefuseByDefault
+from authd.resources.account_pages import AccountPages
 from authd.resources.answers import Answers
 from authd.resources.application_host import ApplicationHost
 from authd.resources.challenge import Challenge
@@ -108,7 +109,7 @@ def _add_application_host_routes(app: App, worker: Worker, answers: Answers) -> 
         policies=worker.policies,
         access=worker.access,
         login=worker.login,
-        sessions=worker.sessions,
+        logout=worker.logout,
         answers=answers,
     )
     for name in ("login", "authorized", "logout", "get-identity"):
@@ -119,14 +120,23 @@ def _add_team_host_routes(app: App, worker: Worker, answers: Answers) -> None:
     host = TeamHost(
         policies=worker.policies,
         login=worker.login,
-        sessions=worker.sessions,
         answers=answers,
         metrics=worker.metrics,
     )
-    app.add_route("/team/", host, suffix="home")
     app.add_route("/team/login/{host}", host, suffix="login")
-    for name in ("callback", "logout", "get-identity"):
+    for name in ("callback", "get-identity"):
         app.add_route(f"/team/{name}", host, suffix=name.replace("-", "_"))
+    account = AccountPages(
+        policies=worker.policies,
+        login=worker.login,
+        logout=worker.logout,
+        sessions=worker.sessions,
+        answers=answers,
+        host=host,
+    )
+    app.add_route("/team/", account, suffix="home")
+    for name in ("logout", "end-session", "backchannel-logout"):
+        app.add_route(f"/team/{name}", account, suffix=name.replace("-", "_"))
     codes = CodePages(worker.pin_login, host)
     for name in ("verify-code", "resend-code"):
         app.add_route(f"/team/{name}", codes, suffix=name.replace("-", "_"))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from authd.config import Config
 from authd.countries import Countries
-from authd.model import Facts, Identity
+from authd.model import Facts, Identity, LogoutToken, Vouched
 from authd.policy.index import PolicyIndex
 
 
@@ -18,8 +18,18 @@ class Provider(Protocol):
     async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
         """The address at the provider where the browser logs in."""
 
-    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
+    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Vouched:
         """Who the provider says this is, from the query of its callback."""
+
+    async def refresh(self, identity: Identity, refresh_token: str) -> Vouched:
+        """Who the provider says this is by now. ProviderRefusedError with the cause `invalid_grant` or
+        `other_subject`: it does not know the person any more."""
+
+    async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
+        """Where the browser logs out of the provider, and comes back from; None if that is not possible."""
+
+    async def read_logout_token(self, unverified_text: str) -> LogoutToken | None:
+        """Whom the provider has logged out; None if this is no logout token of this provider."""
 
     def close(self) -> None:
         """Let go of threads and connections."""

@@ -11,6 +11,7 @@ The browser that began is the browser that ends: the code is bound to the name o
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 
@@ -31,11 +32,11 @@ from authd.errors import LoginError, TokenError
 from authd.in_force import Policies
 from authd.limits import LoginLimits
 from authd.login_steps import Choose, Client, Denied, Redirect
-from authd.model import Identity, Outcome, Session
+from authd.model import Outcome, Session, Vouched
 from authd.policy.decide import decide
 from authd.policy.index import EDGE_COOKIE, Application
 from authd.sessions import Sessions
-from authd.state.records import HandoverCode, Records
+from authd.state.records import HandoverCode, ProviderTokens, Records
 from authd.tokens import Tokens
 from authd.urls import encode_parameter, find_return_path, find_single, parse_query
 
@@ -145,6 +146,8 @@ class Login:
                 raise LoginError("certificate_needed", 403, sentence, return_url)
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
+        # Somebody who has just left the application: a token of the same second would be taken for one of before.
+        await asyncio.sleep(max(0.0, min(2.0, session.left.get(application.aud, 0) + 1 - self._clock())))
         now = self._clock()
         issued = self._application_tokens.issue(session, application, decision)
         counted = AppSession(
@@ -227,13 +230,13 @@ class Login:
             raise configuration_changed(self.return_url(attempt))
         await self._limits.count_address(client.facts.client_ip)
 
-        async def identify() -> Identity:
+        async def identify() -> Vouched:
             return await provider.finish(unverified_query, nonce=attempt.nonce, code_verifier=attempt.code_verifier)
 
         return await self.complete(attempt, client, identify)
 
     async def complete(
-        self, attempt: Attempt, client: Client, identify: Callable[[], Awaitable[Identity]]
+        self, attempt: Attempt, client: Client, identify: Callable[[], Awaitable[Vouched]]
     ) -> Redirect | Denied:
         """End an attempt with the identity that `identify` finds, which is asked once the attempt is spent.
 
@@ -245,9 +248,9 @@ class Login:
             raise configuration_changed(return_url)
         if not await self._records.spend_state(attempt.state, now=int(self._clock()), expires_at=attempt.expires_at):
             raise _start_again("state_used", "This login was used before.", return_url)
-        identity = await identify()
-        await self._limits.count_person(identity.subject)
-        session, team_cookie = await self._open_session(identity, client, attempt.began_at)
+        vouched = await identify()
+        await self._limits.count_person(vouched.identity.subject)
+        session, team_cookie = await self._open_session(vouched, client, attempt.began_at)
         cookies = (team_cookie, *forget_attempt(attempt.id, client.cookie_header))
         return await self._hand_over(application, attempt.return_path, session, attempt, client, cookies)
 
@@ -306,24 +309,30 @@ class Login:
         admitted = [app for app in ours if decide(app, facts).outcome is Outcome.ALLOW]
         return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
 
-    async def _open_session(self, identity: Identity, client: Client, began_at: int) -> tuple[Session, str]:
+    async def _open_session(self, vouched: Vouched, client: Client, began_at: int) -> tuple[Session, str]:
         """A new session, never an old one continued. The one that this browser had ends: its cookie is replaced, and
         nobody could end it any more. Only if the same person's came while this attempt was under way, another tab of
         theirs was faster, and both stay."""
         previous = await self.find_team_session(client)
-        now = int(self._clock())
-        duration = self._policies().config.session_duration_seconds
+        now, identity, config = int(self._clock()), vouched.identity, self._policies().config
+        duration = config.session_duration_seconds
+        can_refresh = vouched.refresh_token is not None and config.identity_refresh > 0
         session = Session(
             id=self._new_id(16),
             identity=identity,
             created_at=now,
             expires_at=now + duration,
             # Access lets an application's token live longer than the session on the team host.
-            tokens_until=now + self._policies().config.longest_token_seconds,
+            tokens_until=now + config.longest_token_seconds,
             client_ip=str(client.facts.client_ip),
             user_agent=client.user_agent[:200],
             country=self._policies().country_of(client.facts),
+            provider_session=vouched.session_id,
+            refresh_at=now + config.identity_refresh if can_refresh else 0,
         )
+        if vouched.refresh_token or vouched.id_token:
+            tokens = ProviderTokens(vouched.refresh_token, vouched.id_token)
+            await self._records.put_provider_tokens(session, tokens)
         await self._sessions.add(session)
         is_same_person = previous is not None and previous.identity.subject == identity.subject
         if previous and not (is_same_person and previous.created_at >= began_at):

@@ -83,6 +83,32 @@ class Identity:
         return self.email or self.unverified_email or self.name or self.provider_subject
 
 
+@dataclass(frozen=True, slots=True)
+class LogoutToken:
+    """A verified word of a provider: this session of its (`session_id`), or all of this person (`subject`), has ended.
+
+    `id` is spent once; `subject` (ours, as in `Identity`) or `session_id` may be empty, not both.
+    """
+
+    id: str
+    subject: str
+    session_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What an identity provider said at a login: who it is, and what lets us ask again, or log out there.
+
+    `session_id` is the provider's own (`sid`), empty if it names none. The two tokens are secrets of this login.
+    """
+
+    identity: Identity
+    session_id: str = ""
+    refresh_token: str | None = field(default=None, repr=False)
+    id_token: str | None = field(default=None, repr=False)
+
+
 SERVICE_TOKENS = "service tokens"
 CERTIFICATES = "client certificates"
 """Issuers of machines that authd itself knows. With a space, no configured issuer can have such an id."""
@@ -175,8 +201,9 @@ class Session:
     Times are Unix seconds. `expires_at` ends the session on the team host: from then on it gives no
     new token. Tokens that an application was given may live until `tokens_until`, where that is later
     (reference/access-wire.md 4.1). `left` holds, by AUD tag, when the person logged out of one
-    application: tokens of before have ended. `client_ip` and `user_agent` are those of the login, for
-    the person's own list of sessions; they decide nothing.
+    application: tokens of before have ended. `provider_session` is the provider's `sid`, and `refresh_at`
+    is when the provider is asked again who this is, 0 for never. `client_ip` and `user_agent` are those
+    of the login, for the person's own list of sessions; they decide nothing.
     """
 
     id: str
@@ -188,6 +215,8 @@ class Session:
     country: str = ""
     tokens_until: int = 0
     left: Mapping[str, int] = field(default_factory=dict)
+    provider_session: str = ""
+    refresh_at: int = 0
 
     @property
     def ends_at(self) -> int:

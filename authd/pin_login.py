@@ -23,7 +23,7 @@ from authd.limits import CodeLimits, LoginLimits
 from authd.login import Login, configuration_changed
 from authd.login_steps import AskAddress, AskCode, Client, Denied, Elsewhere, Redirect
 from authd.metrics import Metrics
-from authd.model import Identity
+from authd.model import Vouched
 from authd.pin_mails import KEY_CHARACTERS, Order, PinMails
 from authd.pin_requests import CODE_SECONDS, KNOWN_SECONDS, KnownBrowser, PinRequest, PinRequests, find_code
 from authd.policy.index import Application
@@ -140,11 +140,11 @@ class PinLogin:
         return await self._complete(parts, request, pin, client)
 
     async def _complete(self, parts: _Parts, request: PinRequest, pin: PinCode, client: Client) -> Redirect | Denied:
-        async def identify() -> Identity:
+        async def identify() -> Vouched:
             if not await self._records.spend_pin(request.id, now=int(self._clock())):
                 return_url = self._login.return_url(parts.attempt)
                 raise LoginError("code_used", 400, "This code was used before.", return_url)
-            return parts.provider.identify(pin.email)
+            return Vouched(parts.provider.identify(pin.email))
 
         found = await self._login.complete(parts.attempt, client, identify)
         cookies = (self._requests.forget(parts.attempt.id), self._remember(pin, client))

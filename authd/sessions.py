@@ -36,15 +36,17 @@ class Sessions:
         outage_grace_seconds: float,
         idle_seconds: Callable[[], int] = lambda: 0,
         on_other_end: Callable[[Tombstone], None] = lambda tombstone: None,
+        on_old_identity: Callable[[Session], None] = lambda session: None,
     ) -> None:
         """`idle_seconds` says how long a session may go unused, 0 for ever. `on_other_end` is told, by `poll`, of
-        whatever ends that is no session."""
+        whatever ends that is no session, and `on_old_identity` of a session in use whose provider is to be asked."""
         self._store = store
         self._records = records
         self._clock = clock
         self._monotonic = monotonic
         self._outage_grace_seconds = outage_grace_seconds
         self._on_other_end = on_other_end
+        self._on_old_identity = on_old_identity
         self._activity = Activity(records, clock=clock, idle_seconds=idle_seconds)
         self._revocations = Revocations()
         self._remembered: dict[str, Session] = {}
@@ -96,6 +98,8 @@ class Sessions:
         if not self._activity.touch(session) and not await self._activity.recall(session):
             await self.end(session, Reason.SESSION_IDLE)
             return None
+        if session.refresh_at and session.refresh_at <= self._clock():
+            self._on_old_identity(session)
         return session
 
     async def _recall(self, session_id: str) -> Session | None:
@@ -118,6 +122,7 @@ class Sessions:
             and session.ends_at > self._clock()
             and self.is_in_touch
             and self._activity.touch(session)
+            and not (session.refresh_at and session.refresh_at <= self._clock())
         )
 
     @property

@@ -17,14 +17,17 @@ from authd.config import Config, IdentityProviderConfig
 from authd.countries import Address, Countries
 from authd.credentials import Credentials
 from authd.errors import AuthdError, StoreError
+from authd.identity_refresh import IdentityRefresh
 from authd.in_force import Policies
 from authd.issuers import Issuers
 from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
 from authd.limits import CodeLimits, LoginLimits
 from authd.login import Login
+from authd.logout import Logout
 from authd.machine_tokens import MachineTokens
 from authd.metrics import Metrics
+from authd.model import Session
 from authd.pin_login import PinLogin
 from authd.pin_mails import PinMails
 from authd.pin_requests import PinRequests
@@ -75,6 +78,7 @@ class Worker:
         self._next_upkeep = monotonic() + _UPKEEP_SECONDS
         self._store_problem: str | None = None
         self._is_started = False
+        self._refreshing: asyncio.Task[None] | None = None
         self.records = Records(store, sealer, on_broken=_report_broken_row, clock=clock)
         self._providers = Providers(
             store=store, records=self.records, clock=clock, find_client_secret=find_client_secret
@@ -102,6 +106,10 @@ class Worker:
             outage_grace_seconds=config.store_outage_grace_seconds,
             idle_seconds=lambda: self._policies.config.idle_timeout or 0,
             on_other_end=self._follow_other_end,
+            on_old_identity=self._note_old_identity,
+        )
+        self._identity_refresh = IdentityRefresh(
+            policies=self.policies, sessions=self.sessions, records=self.records, clock=self.clock
         )
         self.service_tokens = ServiceTokens(
             ServiceTokenRows(self.store, sealer, on_broken=_report_broken_row),
@@ -145,6 +153,7 @@ class Worker:
             clock=self.clock,
             new_id=new_id,
         )
+        self.logout = Logout(policies=self.policies, sessions=self.sessions, records=self.records, clock=self.clock)
         self._join_pins(sealer, attempts, limits)
 
     def _join_pins(self, sealer: Sealer, attempts: Attempts, limits: LoginLimits) -> None:
@@ -166,6 +175,9 @@ class Worker:
             clock=self.clock,
             new_id=new_id,
         )
+
+    def _note_old_identity(self, session: Session) -> None:
+        self._identity_refresh.note(session)
 
     def _follow_other_end(self, tombstone: Tombstone) -> None:
         if tombstone.kind == SERVICE_TOKEN_CHANGED:
@@ -236,6 +248,7 @@ class Worker:
                 await self.start()
             await self.sessions.poll()
             await self.service_tokens.flush()
+            await self._refresh_identities()
             if self._keys.is_stale and self._has_keys:
                 await self._keys.refresh()
             if self._monotonic() >= self._next_upkeep:
@@ -245,6 +258,15 @@ class Worker:
             self.suspect_store()
             return str(error)
         return None
+
+    async def _refresh_identities(self) -> None:
+        """Beside the poll, not in it: providers take their time, and revocations must be followed meanwhile."""
+        if self._refreshing is None or self._refreshing.done():
+            if self._refreshing is not None and not self._refreshing.cancelled():
+                error = self._refreshing.exception()
+                if error and not isinstance(error, StoreError):
+                    log_event("error.unhandled", level="error", error=type(error).__name__, path="identity refresh")
+            self._refreshing = asyncio.create_task(self._identity_refresh.run())
 
     async def upkeep(self) -> None:
         """Once a minute: keys that others rotated, rows that nobody needs any more. Raises StoreError.

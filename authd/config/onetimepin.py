@@ -38,9 +38,10 @@ class MailConfig(Section):
     def _check(self) -> Self:
         if self.password_file is not None and self.password_env is not None:
             raise SettingError("must not stand beside password_file", path=("password_env",))
-        has_password = self.password_file is not None or self.password_env is not None
-        if (self.username is not None) != has_password:
-            missing = "username" if has_password else "password_file"
+        is_named = self.username is not None
+        is_proved = self.password_file is not None or self.password_env is not None
+        if is_named != is_proved:
+            missing = "username" if is_proved else "password_file"
             raise SettingError("is needed: a user name goes with a password", path=(missing,), value="")
         if self.encryption == "none" and not is_loopback(self.host):
             message = "must not be none: the codes, and a password, would cross the network in clear"

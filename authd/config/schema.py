@@ -168,6 +168,14 @@ class Config(Section):
     session_duration: kind.SessionDuration = Field(
         default="24h", validate_default=True, description="How long a login lasts."
     )
+    identity_refresh: kind.RefreshInterval = Field(
+        default="1h",
+        validate_default=True,
+        description="How often providers are asked again who somebody is, 1m at least; `0s` for never.",
+    )
+    logout_return_urls: tuple[kind.Link, ...] = Field(
+        default=(), description="Addresses outside of the applications' hosts where a logout may lead."
+    )
     idle_timeout: kind.IdleTimeout | None = Field(
         default=None, description="How long a session may go unused, 5m at least; for ever if left out."
     )

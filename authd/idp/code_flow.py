@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -18,7 +19,7 @@ from authd.jose import parse_json_object
 
 # An ID token that lists 5,000 groups by their ids has some 300 kB.
 MAX_TOKEN_ANSWER_BYTES = 1024 * 1024
-_MEMBERS = frozenset({"id_token", "access_token", "token_type", "error", "error_description"})
+_MEMBERS = frozenset({"id_token", "access_token", "refresh_token", "token_type", "error", "error_description"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class TokenAnswer:
 
     unverified_id_token: str = field(repr=False)
     access_token: str | None = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
 
 
 def render_authorization_url(
@@ -47,6 +49,7 @@ def render_authorization_url(
     nonce: str,
     code_verifier: str,
     prompt: str | None,
+    extra: Mapping[str, str],
 ) -> str:
     """Return the address to send the browser to. Of the verifier only its SHA-256 is in it."""
     with _open_session(client, metadata) as session:
@@ -55,7 +58,7 @@ def render_authorization_url(
             state=state,
             code_verifier=code_verifier,
             nonce=nonce,
-            prompt=prompt,
+            **({**extra, "prompt": prompt} if prompt else extra),
         )
     return str(url)
 
@@ -86,7 +89,24 @@ def request_tokens(
     if tokens.get("token_type", "").lower() != "bearer":
         # OpenID Connect Core 1.0, 3.1.3.3. Any other kind needs proofs that we cannot give.
         raise call.lied("token_type", "has an access token that is not of the type Bearer")
-    return TokenAnswer(tokens["id_token"], tokens.get("access_token"))
+    return TokenAnswer(tokens["id_token"], tokens.get("access_token"), tokens.get("refresh_token"))
+
+
+def refresh_tokens(call: Call, client: Client, metadata: ProviderMetadata, refresh_token: str) -> TokenAnswer:
+    """Ask for new tokens (RFC 6749 6). In a thread; errors as of `request_tokens`. The ID token may be missing (""),
+    and so may the refresh token where the old one goes on."""
+    # No scope: the provider may have granted less than was asked for, and more than that is an error (RFC 6749 6).
+    with call.open(_open_session(replace(client, scopes=()), metadata)) as session:
+        session.register_compliance_hook("refresh_token_response", lambda response: _BoundedJson(call, response))
+        try:
+            tokens = session.refresh_token(
+                metadata.token_endpoint, refresh_token=refresh_token, stream=True, allow_redirects=False
+            )
+        except OAuthError as error:
+            raise _refusal(call, error) from None
+    if tokens.get("token_type", "").lower() != "bearer":
+        raise call.lied("token_type", "has an access token that is not of the type Bearer")
+    return TokenAnswer(tokens.get("id_token", ""), tokens.get("access_token"), tokens.get("refresh_token"))
 
 
 class _BoundedJson:

@@ -34,6 +34,7 @@ class ProviderMetadata:
     algorithms: frozenset[str]
     sends_issuer: bool
     secret_goes_in_body: bool
+    end_session_endpoint: str | None = None
 
 
 def discovery_url(issuer: str) -> str:
@@ -61,6 +62,9 @@ def parse_metadata(document: bytes, *, issuer: str) -> ProviderMetadata:
         algorithms=_get_algorithms(members),
         sends_issuer=members.get("authorization_response_iss_parameter_supported") is True,
         secret_goes_in_body=_secret_goes_in_body(members),
+        end_session_endpoint=(
+            _get_url(members, "end_session_endpoint", issuer) if members.get("end_session_endpoint") else None
+        ),
     )
 
 

@@ -16,6 +16,7 @@ LEEWAY_SECONDS = 60
 MAX_ID_TOKEN_BYTES = 512 * 1024
 # OpenID Connect Core 1.0, 2: `sub` must not exceed 255 ASCII characters.
 MAX_SUBJECT_CHARACTERS = 255
+_LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 
 
 class IdTokenError(Exception):
@@ -53,6 +54,38 @@ def check_id_token(token: UnverifiedToken, claims: Mapping[str, Any], expected: 
         raise IdTokenError("id_token_nonce", "does not answer this login (nonce)")
     if expected.access_token is not None and "at_hash" in claims:
         _check_access_token_hash(claims["at_hash"], token.algorithm, expected.access_token)
+
+
+def check_refreshed(token: UnverifiedToken, claims: Mapping[str, Any], expected: Expected) -> None:
+    """As `check_id_token`, of one that came with a refresh: it answers no login, so that a nonce is not looked for
+    (OpenID Connect Core 1.0, 12.2). Not checked: whom it is about."""
+    _check_kind(token, claims)
+    _check_parties(claims, expected)
+    _check_times(claims, expected.now)
+    _check_subject(claims)
+
+
+def check_logout_token(token: UnverifiedToken, claims: Mapping[str, Any], expected: Expected) -> None:
+    """OpenID Connect Back-Channel Logout 1.0, 2.6. Raises IdTokenError.
+
+    Not checked: that `jti` was not there before. `typ` may be missing or `JWT`: providers of before the final
+    specification send it so, and the claim `events` tells the two kinds of token apart.
+    """
+    kind = token.header.get("typ", "logout+jwt")
+    if not isinstance(kind, str) or kind.lower() not in ("logout+jwt", "application/logout+jwt", "jwt"):
+        raise IdTokenError("logout_token_kind", "is another kind of token")
+    _check_parties(claims, expected)
+    _check_times({**claims, "exp": claims.get("exp", claims.get("iat", 0) + LEEWAY_SECONDS)}, expected.now)
+    events = claims.get("events")
+    if not isinstance(events, dict) or not isinstance(events.get(_LOGOUT_EVENT), dict):
+        raise IdTokenError("logout_token_events", "says nothing of a logout")
+    if "nonce" in claims:
+        raise IdTokenError("logout_token_nonce", "is an ID token that poses as a logout token (nonce)")
+    named = [claims[name] for name in ("sub", "sid", "jti") if name in claims]
+    if not all(isinstance(name, str) and 0 < len(name) <= MAX_SUBJECT_CHARACTERS for name in named):
+        raise IdTokenError("logout_token_subject", "names its subject or session in no way that can be read")
+    if "jti" not in claims or len(named) < 2:
+        raise IdTokenError("logout_token_subject", "names neither a subject nor a session, or not itself (jti)")
 
 
 def check_parties(claims: Mapping[str, Any], *, issuer: str, client_id: str) -> None:

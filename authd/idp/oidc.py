@@ -11,7 +11,9 @@ import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 from authd.config import OidcConfig
 from authd.errors import (
@@ -25,6 +27,7 @@ from authd.idp.callback import UnverifiedCallback, parse_callback
 from authd.idp.code_flow import (
     Client,
     TokenAnswer,
+    refresh_tokens,
     render_authorization_url,
     render_error_code,
     request_tokens,
@@ -32,15 +35,28 @@ from authd.idp.code_flow import (
 from authd.idp.discovery import MAX_METADATA_BYTES, ProviderMetadata, discovery_url, parse_metadata
 from authd.idp.events import report, report_failure
 from authd.idp.http import DEADLINE_SECONDS, ProviderHttp
-from authd.idp.id_tokens import MAX_ID_TOKEN_BYTES, Expected, IdTokenError, check_id_token, check_parties
-from authd.idp.identities import build_identity, lacks_claims
+from authd.idp.id_tokens import (
+    MAX_ID_TOKEN_BYTES,
+    MAX_SUBJECT_CHARACTERS,
+    Expected,
+    IdTokenError,
+    check_id_token,
+    check_logout_token,
+    check_parties,
+    check_refreshed,
+)
+from authd.idp.identities import build_identity, derive_subject, lacks_claims
 from authd.idp.key_sets import MayRefetch, NothingShared, ProviderKeys, SharedKeySets
 from authd.idp.last_good import LastGood
 from authd.jose import UnverifiedToken, parse_json_object, parse_unverified_token
 from authd.jose.key_sets import MAX_KEY_SET_BYTES
-from authd.model import Identity
+from authd.model import Identity, LogoutToken, Vouched
 
 MAX_USERINFO_BYTES = 1024 * 1024
+# How long a logout token that names no end is good for, and how much longer its id is remembered.
+_LOGOUT_TOKEN_SECONDS = 120
+# A provider's token that is longer is not kept as a hint.
+_MAX_HINT_CHARACTERS = 4096
 _TEMPORARY_ERRORS = frozenset({"server_error", "temporarily_unavailable"})
 
 
@@ -92,10 +108,16 @@ class OidcProvider:
         async with self._deadline("login page"):
             metadata = await self._metadata.get()
             return render_authorization_url(
-                self._client, metadata, state=state, nonce=nonce, code_verifier=code_verifier, prompt=prompt
+                self._client,
+                metadata,
+                state=state,
+                nonce=nonce,
+                code_verifier=code_verifier,
+                prompt=prompt,
+                extra=self._config.authorization_parameters,
             )
 
-    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
+    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Vouched:
         """Return who the provider says this is, from the raw query string of its callback.
 
         The caller has matched `state` with the attempt that `nonce` and `code_verifier` belong to,
@@ -112,7 +134,84 @@ class OidcProvider:
             sources = [claims]
             if metadata.userinfo_endpoint and tokens.access_token and lacks_claims(self._config, claims):
                 sources.append(await self._fetch_userinfo(metadata, tokens.access_token, claims["sub"]))
-        return build_identity(self._config, provider_subject=claims["sub"], sources=sources, now=self._clock())
+        identity = build_identity(self._config, provider_subject=claims["sub"], sources=sources, now=self._clock())
+        return _vouch(identity, claims, tokens)
+
+    async def refresh(self, identity: Identity, refresh_token: str) -> Vouched:
+        """Ask again who somebody is, with the refresh token of their login.
+
+        ProviderRefusedError with the cause `invalid_grant` or `other_subject` means that the provider does not know
+        the person any more. What the ID token of the login said of methods (`amr`) stays, where nothing new is said.
+        """
+        async with self._deadline("refresh"):
+            metadata = await self._metadata.get()
+            tokens = await self._http.run(
+                "refreshed token answer", lambda call: refresh_tokens(call, self._client, metadata, refresh_token)
+            )
+            claims = await self._verify_refreshed(tokens, metadata)
+            sources = [claims] if claims else []
+            if metadata.userinfo_endpoint and tokens.access_token and lacks_claims(self._config, claims):
+                subject = identity.provider_subject
+                sources.append(await self._fetch_userinfo(metadata, tokens.access_token, subject))
+        if not sources:
+            raise self._lied("refresh_empty", "the refresh brought neither an ID token nor userinfo")
+        if any(source["sub"] != identity.provider_subject for source in sources):
+            raise ProviderRefusedError(self._config.id, "other_subject", "the refresh was about somebody else")
+        found = build_identity(
+            self._config, provider_subject=identity.provider_subject, sources=sources, now=self._clock()
+        )
+        kept = replace(
+            found,
+            authenticated_at=identity.authenticated_at,
+            auth_methods=found.auth_methods or identity.auth_methods,
+        )
+        return _vouch(kept, claims, tokens)
+
+    async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
+        """OpenID Connect RP-Initiated Logout 1.0; None where the provider offers none, or is not to be asked."""
+        if not self._config.logout_at_provider:
+            return None
+        async with self._deadline("logout page"):
+            endpoint = (await self._metadata.get()).end_session_endpoint
+        if endpoint is None:
+            return None
+        hint = {"id_token_hint": id_token} if id_token else {}
+        parameters = {**hint, "client_id": self._client.client_id, "post_logout_redirect_uri": return_url}
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+    async def read_logout_token(self, unverified_text: str) -> LogoutToken | None:
+        """A logout token of this provider (OpenID Connect Back-Channel Logout 1.0), verified; None for another's.
+
+        Raises ProviderLiedError if it is this provider's and not good.
+        """
+        try:
+            unverified = parse_unverified_token(unverified_text, max_bytes=MAX_ID_TOKEN_BYTES)
+        except TokenError:
+            return None
+        if unverified.claims.get("iss") != self._config.issuer:
+            return None
+        async with self._deadline("logout token"):
+            metadata = await self._metadata.get()
+            token, claims = await self._verify_token("logout token", unverified_text, metadata)
+        expected = Expected(metadata.issuer, self._client.client_id, "", None, self._clock())
+        try:
+            check_logout_token(token, claims, expected)
+        except IdTokenError as error:
+            raise self._lied(error.cause, f"the logout token {error}") from None
+        expires_at = int(claims.get("exp", claims["iat"] + _LOGOUT_TOKEN_SECONDS)) + _LOGOUT_TOKEN_SECONDS
+        subject = derive_subject(self._config.issuer, claims["sub"]) if "sub" in claims else ""
+        return LogoutToken(claims["jti"], subject, claims.get("sid", ""), expires_at)
+
+    async def _verify_refreshed(self, tokens: TokenAnswer, metadata: ProviderMetadata) -> Mapping[str, Any]:
+        if not tokens.unverified_id_token:
+            return {}
+        token, claims = await self._verify_token("refreshed ID token", tokens.unverified_id_token, metadata)
+        expected = Expected(metadata.issuer, self._client.client_id, "", None, self._clock())
+        try:
+            check_refreshed(token, claims, expected)
+        except IdTokenError as error:
+            raise self._lied(error.cause, f"the refreshed ID token {error}") from None
+        return claims
 
     def close(self) -> None:
         """Take no new logins, for the end of the worker or of a configuration. Calls under way end by themselves."""
@@ -216,3 +315,14 @@ class OidcProvider:
 
     def _lied(self, cause: str, sentence: str) -> ProviderLiedError:
         return ProviderLiedError(self._config.id, cause, sentence)
+
+
+def _vouch(identity: Identity, claims: Mapping[str, Any], tokens: TokenAnswer) -> Vouched:
+    session_id = claims.get("sid")
+    hint = tokens.unverified_id_token
+    return Vouched(
+        identity,
+        session_id=session_id if isinstance(session_id, str) and len(session_id) <= MAX_SUBJECT_CHARACTERS else "",
+        refresh_token=tokens.refresh_token,
+        id_token=hint if hint and len(hint) <= _MAX_HINT_CHARACTERS else None,
+    )

@@ -15,7 +15,7 @@ from authd.errors import ProviderRefusedError
 from authd.idp.code_mail import CodeMail, compose
 from authd.idp.identities import derive_subject
 from authd.mail import MailServer, PostOffice
-from authd.model import Identity
+from authd.model import Identity, LogoutToken, Vouched
 from authd.urls import encode_parameter
 
 _VERIFY_CODE, _RESEND_CODE = "verify-code", "resend-code"
@@ -51,9 +51,21 @@ class OneTimePinProvider:
         """Return the address of the page that asks for an address."""
         return self.page_url(state)
 
-    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
+    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Vouched:
         """Raises ProviderRefusedError: nobody comes back from here by the callback."""
         raise ProviderRefusedError(self.config.id, "no_callback", "a login by code does not end at the callback")
+
+    async def refresh(self, identity: Identity, refresh_token: str) -> Vouched:
+        """Raises ProviderRefusedError: a mail box is not asked again before the session ends."""
+        raise ProviderRefusedError(self.config.id, "no_refresh", "a login by code is not renewed")
+
+    async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
+        """Nobody is logged in to a mail box by us."""
+        return None
+
+    async def read_logout_token(self, unverified_text: str) -> LogoutToken | None:
+        """No mail server logs anybody out."""
+        return None
 
     def page_url(self, state: str) -> str:
         """The address of the pages of one attempt."""

@@ -63,6 +63,13 @@ def quote_regex(text: NginxText) -> NginxText:
     return NginxText(text.replace(".", r"\."))
 
 
+def quote_token_issuer_regex(token_issuer_id: str) -> NginxText:
+    pattern = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+    return quote_regex(
+        NginxText(_checked(token_issuer_id, pattern, "token_issuers.id", "letters, digits, '.', '_', '-'"))
+    )
+
+
 def quote_directory(path: str) -> NginxText:
     return NginxText(_checked(path, r"(/[A-Za-z0-9._-]+)+", "cache directory", "an absolute path"))
 

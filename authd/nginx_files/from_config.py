@@ -38,6 +38,7 @@ def derive_settings(config: Config, *, cache_directory: str = DEFAULT_CACHE_DIRE
         credential_headers=tuple(
             (each.id, each.credential_header) for each in index.applications if each.credential_header
         ),
+        token_issuers=tuple(each.id for each in config.token_issuers),
         country_header=config.country_header or "",
         edge_variable=config.edge_variable,
     )

@@ -16,6 +16,7 @@ from authd.nginx_files.directives import (
     quote_path_prefix,
     quote_regex,
     quote_secret,
+    quote_token_issuer_regex,
     quote_upstream,
     quote_variable,
 )
@@ -27,7 +28,10 @@ DEFAULT_CACHE_DIRECTORY = "/var/cache/authd-nginx"
 KEEPALIVE_CONNECTIONS = 16
 # The only paths under the prefix; nginx answers any other with its own 404.
 APPLICATION_ENDPOINTS = ("login", "authorized", "logout", "get-identity", "certs", "style.css")
-TEAM_ENDPOINTS = ("callback", "verify-code", "resend-code", "logout", "get-identity", "certs", "style.css")
+TEAM_ENDPOINTS = (
+    *("callback", "verify-code", "resend-code", "logout", "end-session", "backchannel-logout"),
+    *("get-identity", "certs", "style.css"),
+)
 # Names that some application or framework believes: an identity that another proxy vouched for, another path than the
 # one that was decided on (Symfony's CVE-2018-14773), another address. Nobody sets them here, so only visitors would.
 FOREIGN_HEADERS = (
@@ -39,6 +43,7 @@ FOREIGN_HEADERS = (
     *(f"X-Forwarded-{name}" for name in ("Prefix", "Uri", "Path", "Port", "Server", "Scheme", "Ssl")),
     *("Forwarded", "CF-Connecting-IP", "True-Client-IP", "X-Client-IP", "X-Cluster-Client-IP"),
 )
+_BEARER_HEADER = "authorization"
 # nginx' default bucket of 64 bytes holds keys of 46; its default table is good for some 2,000 keys.
 _LONGEST_DEFAULT_KEY = 40
 _MOST_DEFAULT_KEYS = 1000
@@ -50,7 +55,7 @@ class NginxSettings:
 
     `scopes` maps a host, or a wildcard over one label, to what its decisions hold for. `bound_cookies` maps
     the id of an application whose cookie has a name of its own to that name. `listen_secret` is empty on a unix
-    socket.
+    socket. `token_issuers` are the ids of those whose bearers are kept from applications.
     """
 
     listen: str = "unix:/run/authd/authd.sock"
@@ -62,6 +67,7 @@ class NginxSettings:
     cache_directory: str = DEFAULT_CACHE_DIRECTORY
     has_decision_cache: bool = True
     credential_headers: tuple[tuple[str, str], ...] = ()
+    token_issuers: tuple[str, ...] = ()
     country_header: str = ""
     edge_variable: str = "edge_ok"
 
@@ -88,8 +94,9 @@ class NginxSettings:
                 for application_id, name in self.credential_headers
             ],
             "credential_variables": [
-                (quote_header_variable(name), _passed_variable(name)) for name in self._credential_names()
+                (self._source_variable(name), _passed_variable(name)) for name in self._credential_names()
             ],
+            "token_issuers": NginxText("|".join(map(quote_token_issuer_regex, self.token_issuers))),
             "passed_parameters": [(_parameter_of(name), _passed_variable(name)) for name in self._credential_names()],
             "passed_headers": [(quote_header_name(name), _passed_variable(name)) for name in self._credential_names()],
             "cache_directory": quote_directory(self.cache_directory),
@@ -103,7 +110,13 @@ class NginxSettings:
 
     def _credential_names(self) -> list[str]:
         """Each header once, however many applications read it."""
-        return sorted({name.lower() for _, name in self.credential_headers})
+        bearer = {_BEARER_HEADER} if self.token_issuers else set()
+        return sorted({name.lower() for _, name in self.credential_headers} | bearer)
+
+    def _source_variable(self, name: str) -> NginxText:
+        """The header, but for a bearer that authd has taken."""
+        is_bearer = bool(self.token_issuers) and name == _BEARER_HEADER
+        return NginxText("$authd_untaken_authorization") if is_bearer else quote_header_variable(name)
 
     def _large_maps(self) -> NginxText:
         """Hash sizes for http, only where nginx' defaults do not do: the operator may have set them too."""

@@ -18,6 +18,7 @@ from authd.pin_requests import CODE_SECONDS
 from authd.policy.domains import find_configured_host
 from authd.policy.index import Application
 from authd.resources.pages import Page, Pages, ProviderChoice, security_headers
+from authd.resources.session_lines import describe_session
 from authd.urls import encode_parameter
 
 _DENIED_SENTENCES = {
@@ -257,24 +258,64 @@ class Answers:
         )
         self.page(resp, falcon.HTTP_403, page)
 
-    def logout_confirm(self, resp: falcon.asgi.Response, account: str | None) -> None:
+    def logout_confirm(
+        self,
+        resp: falcon.asgi.Response,
+        account: str | None,
+        *,
+        application_name: str | None = None,
+        return_to: str = "",
+    ) -> None:
         """Ask before anybody is logged out by a link."""
-        action = f"{self._prefix}/logout"
-        self.page(resp, falcon.HTTP_200, self._pages.logout_confirm(account=account, action=action, return_to=""))
+        page = self._pages.logout_confirm(
+            account=account,
+            action=f"{self._prefix}/logout",
+            return_to=return_to,
+            application_name=application_name,
+        )
+        self.page(resp, falcon.HTTP_200, page)
 
-    def logged_out(self, resp: falcon.asgi.Response, cookies: tuple[str, ...], *, start_url: str | None) -> None:
-        """The session has ended; the provider's own may live on."""
-        self.page(resp, falcon.HTTP_200, self._pages.logged_out(start_url=start_url, provider_note=True))
+    def invalid_return_url(self, resp: falcon.asgi.Response) -> None:
+        """400 of a logout that would lead elsewhere. Nobody was logged out."""
+        sentence = "Invalid redirect URL. A logout leads to an application here, or to what its operator lists."
+        self.page(resp, falcon.HTTP_400, self._pages.malformed(sentence=sentence, reference=_reference(resp)))
+
+    def logged_out(
+        self,
+        resp: falcon.asgi.Response,
+        cookies: tuple[str, ...],
+        *,
+        start_url: str | None,
+        go_on_url: str | None = None,
+        left: str | None = None,
+    ) -> None:
+        """The session has ended, or one application was left (`left` names it). `go_on_url`: where to go on."""
+        page = self._pages.logged_out(
+            start_url=start_url,
+            provider_note=go_on_url is None,
+            go_on_url=go_on_url,
+            left=left,
+            logout_action=f"{self._prefix}/logout",
+        )
+        self.page(resp, falcon.HTTP_200, page)
         for cookie in cookies:
             resp.append_header("Set-Cookie", cookie)
 
     def launcher(
-        self, resp: falcon.asgi.Response, session: Session | None, applications: Sequence[tuple[str, str]]
+        self,
+        resp: falcon.asgi.Response,
+        session: Session | None,
+        applications: Sequence[tuple[str, str]],
+        sessions: Sequence[tuple[Session, int]],
     ) -> None:
-        """The page at the root of the team host."""
-        account = session.identity.account if session else None
-        action = f"{self._prefix}/logout"
-        page = self._pages.launcher(account=account, applications=applications, logout_action=action)
+        """The page at the root of the team host. `sessions` with the time of their last noted use, in Unix seconds."""
+        page = self._pages.launcher(
+            account=session.identity.account if session else None,
+            applications=applications,
+            sessions=[describe_session(each, used_at, own=session) for each, used_at in sessions],
+            end_action=f"{self._prefix}/end-session",
+            logout_action=f"{self._prefix}/logout",
+        )
         self.page(resp, falcon.HTTP_200, page)
 
     def no_session(self, resp: falcon.asgi.Response) -> None:

@@ -11,6 +11,7 @@ from authd.access import Access
 from authd.audit import log_event
 from authd.in_force import Policies
 from authd.login import Login
+from authd.logout import Logout
 from authd.model import Session
 from authd.policy.index import Application
 from authd.resources.answers import Answers
@@ -20,9 +21,9 @@ from authd.resources.session import (
     expired_cookies,
     log_logout,
     parse_endpoint_request,
+    read_form,
     render_identity,
 )
-from authd.sessions import Sessions
 from authd.urls import find_original_url, find_return_path, find_single, parse_query
 
 
@@ -35,13 +36,13 @@ class ApplicationHost:
         policies: Callable[[], Policies],
         access: Access,
         login: Login,
-        sessions: Sessions,
+        logout: Logout,
         answers: Answers,
     ) -> None:
         self._policies = policies
         self._access = access
         self._login = login
-        self._sessions = sessions
+        self._logout = logout
         self._answers = answers
 
     async def on_get_login(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
@@ -73,7 +74,7 @@ class ApplicationHost:
 
     async def on_get_get_identity(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Who the bearer of the application's token is, as JSON; 401 without a living session."""
-        session = await self._find_session(req, parse_endpoint_request(req))
+        session, _ = await self._find_session(req, parse_endpoint_request(req))
         if session is None:
             return self._answers.no_session(resp)
         return self._answers.json(
@@ -87,37 +88,57 @@ class ApplicationHost:
         request = parse_endpoint_request(req)
         if self._only_verifies(request.url.host):
             return self._answers.not_found(resp)
+        return_to = find_single(parse_query(request.query), "returnTo") or ""
+        if return_to and self._logout.find_return_url(return_to) is None:
+            return self._answers.invalid_return_url(resp)
         if request.fetch_site == "same-origin":
-            return await self._log_out(req, resp, request)
-        session = await self._find_session(req, request)
+            scope = find_single(parse_query(request.query), "scope") or ""
+            return await self._log_out(req, resp, request, scope, return_to)
+        session, application = await self._find_session(req, request)
         account = session.identity.account if session else None
-        return self._answers.logout_confirm(resp, account)
+        name = application.name if application else None
+        return self._answers.logout_confirm(resp, account, application_name=name, return_to=return_to)
 
     async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """End the session everywhere, and remove every cookie of ours from this host."""
-        request = parse_endpoint_request(req)
+        """End the session everywhere, or in this application alone, and remove every cookie of ours from this host."""
+        request, form = parse_endpoint_request(req), await read_form(req)
         if self._only_verifies(request.url.host):
             return self._answers.not_found(resp)
         if not request.is_own_form:
             return self._answers.logout_confirm(resp, None)
-        return await self._log_out(req, resp, request)
+        return await self._log_out(req, resp, request, form.get("scope", ""), form.get("return_to", ""))
 
-    async def _log_out(self, req: falcon.asgi.Request, resp: falcon.asgi.Response, request: EndpointRequest) -> None:
-        session = await self._find_session(req, request)
-        if session:
-            await self._sessions.end(session)
-        log_logout(session, request)
+    async def _log_out(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        request: EndpointRequest,
+        scope: str,
+        unverified_return: str,
+    ) -> None:
+        session, application = await self._find_session(req, request)
+        home = self._policies().index.public_origin(request.url.host)
+        go_on = self._logout.find_return_url(unverified_return) if unverified_return else None
+        is_left = scope == "application" and session is not None and application is not None
+        if session and application and is_left:
+            await self._logout.leave(session, application)
+        elif session:
+            go_on = await self._logout.end(session, return_url=go_on or f"{home}/") or go_on
+        log_logout(session, request, application if is_left else None)
         cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
-        self._answers.logged_out(resp, cookies, start_url=self._policies().index.public_origin(request.url.host))
+        left = application.name if application and is_left else None
+        self._answers.logged_out(resp, cookies, start_url=home, go_on_url=go_on, left=left)
 
-    async def _find_session(self, req: falcon.asgi.Request, request: EndpointRequest) -> Session | None:
-        """The living session of whichever application of this host the visitor has a token for."""
+    async def _find_session(
+        self, req: falcon.asgi.Request, request: EndpointRequest
+    ) -> tuple[Session | None, Application | None]:
+        """The living session of whichever application of this host the visitor has a token for, and that one."""
         check = parse_check_request(NginxHeaders(req.scope["headers"]))
         for application in self._policies().index.applications_on(request.url.host):
             session = await self._access.find_session(check, application)
             if session:
-                return session
-        return None
+                return session, application
+        return None, None
 
     def _only_verifies(self, host: str) -> bool:
         """Whether all sessions of this host are another edge's, where they end."""

@@ -49,6 +49,18 @@ class Stylesheet(NamedTuple):
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class SessionLine:
+    """A session as its person sees it. `place` is an address or a country; times are in words."""
+
+    id: str
+    device: str
+    place: str
+    began: str
+    used: str
+    is_this_one: bool
+
+
 class Pages:
     """Makes every page of authd. Templates are read and compiled once, when this is made.
 
@@ -204,23 +216,64 @@ class Pages:
         waiting_time = render_waiting_time(retry_after_seconds)
         return self._render("too_many_attempts", waiting_time=waiting_time, reference=reference)
 
-    def logout_confirm(self, *, account: str | None, action: str, return_to: str | None) -> Page:
-        """Ask before logging out: a GET alone may come from anywhere.
+    def logout_confirm(
+        self, *, account: str | None, action: str, return_to: str | None, application_name: str | None = None
+    ) -> Page:
+        """Ask before logging out: a GET alone may come from anywhere. With an application's name, of it or of all
+        (field `scope`: `application`).
 
         `return_to` comes back with the form (POST to `action`, field `return_to`, left out where it
         is None or empty) and is not checked here.
         """
-        return self._render("logout_confirm", account=account, action=verify_link(action), return_to=return_to or None)
+        return self._render(
+            "logout_confirm",
+            account=account,
+            action=verify_link(action),
+            return_to=return_to or None,
+            application_name=application_name,
+        )
 
-    def logged_out(self, *, start_url: str | None, provider_note: bool) -> Page:
-        """The session is over. `provider_note`: the identity provider may still know the person."""
-        start_link = verify_link(start_url) if start_url else None
-        return self._render("logged_out", start_link=start_link, provider_note=provider_note)
+    def logged_out(
+        self,
+        *,
+        start_url: str | None,
+        provider_note: bool,
+        go_on_url: str | None = None,
+        left: str | None = None,
+        logout_action: str = "/",
+    ) -> Page:
+        """The session is over, or one application (`left`) was left. `provider_note`: the identity provider may still
+        know the person. Goes on to `go_on_url` by itself: the answer to a form cannot redirect to another origin."""
+        return self._render(
+            "logged_out",
+            start_link=verify_link(start_url) if start_url else None,
+            provider_note=provider_note,
+            go_on_link=verify_link(go_on_url) if go_on_url else None,
+            left=left,
+            logout_action=verify_link(logout_action),
+        )
 
-    def launcher(self, *, account: str | None, applications: Sequence[tuple[str, str]], logout_action: str) -> Page:
-        """The applications that are open to this account, as (name, URL), in this order; None: nobody is logged in."""
-        choices = [(name, verify_link(url)) for name, url in applications]
-        return self._render("launcher", account=account, choices=choices, logout_action=verify_link(logout_action))
+    def launcher(
+        self,
+        *,
+        account: str | None,
+        applications: Sequence[tuple[str, str]],
+        logout_action: str,
+        sessions: Sequence[SessionLine] = (),
+        end_action: str = "/",
+    ) -> Page:
+        """The applications that are open to this account, as (name, URL), in this order; None: nobody is logged in.
+
+        A session is ended by a form (POST to `end_action`, field `session`: its id, `others` or `all`).
+        """
+        return self._render(
+            "launcher",
+            account=account,
+            choices=[(name, verify_link(url)) for name, url in applications],
+            sessions=sessions,
+            end_action=verify_link(end_action),
+            logout_action=verify_link(logout_action),
+        )
 
     def malformed(self, *, sentence: str, reference: str) -> Page:
         """The request itself cannot be answered: an address that can be read in two ways, say."""

@@ -16,6 +16,7 @@ from authd.errors import MalformedRequestError
 from authd.login import TEAM_COOKIE
 from authd.login_steps import Client
 from authd.model import Session
+from authd.policy.index import Application
 from authd.resources.nginx_request import NginxHeaders, parse_facts
 from authd.urls import OriginalUrl, find_original_url
 
@@ -98,11 +99,12 @@ def render_identity(session: Session, provider_type: str) -> dict[str, Any]:
     }
 
 
-def log_logout(session: Session | None, request: EndpointRequest) -> None:
-    """A session was ended by its person."""
+def log_logout(session: Session | None, request: EndpointRequest, application: Application | None = None) -> None:
+    """A session was ended by its person, or one application was left."""
     if session:
         log_event(
-            "session.ended",
+            "session.left" if application else "session.ended",
+            app=application.id if application else None,
             reason="logout",
             session=session.id[:6],
             email=session.identity.email,

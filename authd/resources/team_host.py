@@ -17,12 +17,9 @@ from authd.metrics import Metrics
 from authd.resources.answers import Answers
 from authd.resources.session import (
     EndpointRequest,
-    expired_cookies,
-    log_logout,
     parse_endpoint_request,
     render_identity,
 )
-from authd.sessions import Sessions
 from authd.urls import find_host
 
 Next = Redirect | Choose | Denied | AskAddress | AskCode | Elsewhere
@@ -36,13 +33,11 @@ class TeamHost:
         *,
         policies: Callable[[], Policies],
         login: Login,
-        sessions: Sessions,
         answers: Answers,
         metrics: Metrics,
     ) -> None:
         self._policies = policies
         self._login = login
-        self._sessions = sessions
         self._answers = answers
         self._metrics = metrics
 
@@ -154,38 +149,6 @@ class TeamHost:
             falcon.HTTP_200,
             render_identity(session, self._policies().provider_type(session.identity.provider_id)),
         )
-
-    async def on_get_home(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """The page at `/`: the applications that this person may open."""
-        request = self.parse(req)
-        session = await self._login.find_team_session(request.client)
-        applications = self._login.open_applications(session, request.client) if session else ()
-        return self._answers.launcher(resp, session, applications)
-
-    on_head_home = on_get_home
-
-    async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Ask first, unless a page of this host sent the person here."""
-        request = self.parse(req)
-        if request.fetch_site == "same-origin":
-            return await self._log_out(resp, request)
-        session = await self._login.find_team_session(request.client)
-        return self._answers.logout_confirm(resp, session.identity.account if session else None)
-
-    async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """End the session everywhere, and remove every cookie of ours from this host."""
-        request = self.parse(req)
-        if not request.is_own_form:
-            return self._answers.logout_confirm(resp, None)
-        return await self._log_out(resp, request)
-
-    async def _log_out(self, resp: falcon.asgi.Response, request: EndpointRequest) -> None:
-        session = await self._login.find_team_session(request.client)
-        if session:
-            await self._sessions.end(session)
-        log_logout(session, request)
-        cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
-        self._answers.logged_out(resp, cookies, start_url=None)
 
     def parse(self, req: falcon.asgi.Request) -> EndpointRequest:
         """The request, if nginx' team server sent it: an application's host must not speak for the team's."""

@@ -10,12 +10,12 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from authd.errors import SealError, StoreDamagedError
 from authd.keys import Keyring, SigningKey, generate_keyring, parse_keyring, render_keyring
-from authd.model import Identity, Session
+from authd.model import Identity, LogoutToken, Session
 from authd.revocations import Revocation, Scope
 from authd.sealing import Sealer
 from authd.state.base import Store, StoredValue
@@ -24,7 +24,11 @@ SESSION = "session"
 SESSION_CHANGED = "session_changed"
 REVOKED = "revoked"
 REVOCATION = "revocation"
+_PROVIDER_SESSION = "provider_session"
 _LAST_USE = "last_use"
+_PROVIDER_TOKENS = "provider_tokens"
+_REFRESHING = "refreshing"
+_LOGOUT_TOKEN = "logout_token"
 _OPERATOR = "operator"
 _CODE = "code"
 _STATE = "state"
@@ -70,6 +74,15 @@ class PinCode:
     expires_at: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProviderTokens:
+    """What a provider gave at a login. `is_asking` while a refresh is under way, and after one that nobody finished."""
+
+    refresh_token: str | None = field(repr=False)
+    id_token: str | None = field(repr=False)
+    is_asking: bool = False
+
+
 class Records:
     """Typed, sealed rows over any `Store`. Raises what the store raises."""
 
@@ -88,10 +101,12 @@ class Records:
 
     async def add_session(self, session: Session) -> None:
         """Write a session; it is gone at its `ends_at`."""
-        sealed = self._seal(SESSION, session.id, asdict(session))
-        await self._store.put(
-            SESSION, session.id, sealed, expires_at=session.ends_at, owner=_owner(session.identity.subject)
-        )
+        if session.provider_session:
+            # Before the session itself: one that its provider could not end must not begin.
+            owner = _provider_owner(session.identity.provider_id, session.provider_session)
+            await self._store.put(_PROVIDER_SESSION, session.id, b"", expires_at=session.ends_at, owner=owner)
+        sealed, owner = self._seal(SESSION, session.id, asdict(session)), _owner(session.identity.subject)
+        await self._store.put(SESSION, session.id, sealed, expires_at=session.ends_at, owner=owner)
 
     async def find_session(self, session_id: str, *, now: int) -> Session | None:
         """The living session, or None: one that the store does not know has ended."""
@@ -132,6 +147,16 @@ class Records:
         rows = await self._store.find_owned(SESSION, _owner(subject), now=now)
         return [session for row in rows if (session := self._open_session(row))]
 
+    async def list_provider_sessions(self, provider_id: str, provider_session: str, *, now: int) -> list[Session]:
+        """The living sessions that began with this session of a provider."""
+        rows = await self._store.find_owned(_PROVIDER_SESSION, _provider_owner(provider_id, provider_session), now=now)
+        found = [await self.find_session(row.id, now=now) for row in rows]
+        return [
+            session
+            for session in found
+            if session and (session.identity.provider_id, session.provider_session) == (provider_id, provider_session)
+        ]
+
     async def read_sessions(self, *, now: int) -> AsyncIterator[Session]:
         """Every living session, in no order; one may come twice. Reads the whole store: for operators alone."""
         async for row in self._store.read_values(now=now):
@@ -155,6 +180,25 @@ class Records:
         else:
             await self._store.replace(_LAST_USE, session.id, row, sealed, now=now, expires_at=session.ends_at)
         return now
+
+    async def put_provider_tokens(self, session: Session, tokens: ProviderTokens) -> None:
+        """Keep what lets us ask the provider again about a session, as long as the session."""
+        await self._put(_PROVIDER_TOKENS, session.id, asdict(tokens), session.ends_at)
+
+    async def find_provider_tokens(self, session_id: str, *, now: int) -> ProviderTokens | None:
+        """What lets us ask the provider again about a session, if anything does."""
+        row = await self._store.find(_PROVIDER_TOKENS, session_id, now=now)
+        document = self._opened(_PROVIDER_TOKENS, session_id, row)
+        return None if document is None else ProviderTokens(**document)
+
+    async def lock_refresh(self, session_id: str, *, now: int, seconds: int) -> bool:
+        """True for one of all workers that want to refresh a session, which has so long to do it."""
+        return await self._store.put_if_absent(_REFRESHING, session_id, b"", now=now, expires_at=now + seconds)
+
+    async def spend_logout_token(self, provider_id: str, token: LogoutToken, *, now: int) -> bool:
+        """Spend a logout token. True for exactly one of all who try."""
+        id_ = hashlib.sha256(f"{provider_id}\n{token.id}".encode()).hexdigest()
+        return await self._store.put_if_absent(_LOGOUT_TOKEN, id_, b"", now=now, expires_at=token.expires_at)
 
     async def add_revocation(self, revocation: Revocation, *, now: int) -> None:
         """Write a revocation, and tell every worker. It is remembered as long as what it ends could live."""
@@ -308,6 +352,10 @@ class Records:
 def _owner(subject: str) -> str:
     """Whose sessions they are, without saying it to whoever reads the store."""
     return hashlib.sha256(f"authd sessions of\n{subject}".encode()).hexdigest()[:32]
+
+
+def _provider_owner(provider_id: str, name: str) -> str:
+    return hashlib.sha256(f"authd sessions of {provider_id}\n{name}".encode()).hexdigest()[:32]
 
 
 def _parse_session(document: dict[str, Any]) -> Session:

@@ -6,8 +6,7 @@ tests/stories.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import jwt
@@ -19,31 +18,10 @@ from authd.login import TEAM_COOKIE
 from authd.login_steps import Choose, Denied, Redirect
 from authd.model import Identity, Reason
 from authd.state.records import CODE_LIFETIME_SECONDS
+from tests.authd.hand_made_provider import HandMadeProvider
 from tests.authd.house import CONFIG, NOW, TEAM, House, make_client, make_identity
 
 HOST = "grafana.example.com"
-
-
-@dataclass
-class HandMadeProvider:
-    """Says whatever `answer` gives; remembers what it was asked."""
-
-    answer: Callable[[], Identity]
-    begun: list[dict[str, str | None]] = field(default_factory=list)
-    finished: int = 0
-
-    async def begin(self, *, state: str, nonce: str, code_verifier: str, prompt: str | None) -> str:
-        self.begun.append({"state": state, "nonce": nonce, "code_verifier": code_verifier, "prompt": prompt})
-        return f"https://idp.example.com/authorize?state={state}"
-
-    async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Identity:
-        self.finished += 1
-        assert self.begun[-1]["nonce"] == nonce
-        assert self.begun[-1]["code_verifier"] == code_verifier
-        return self.answer()
-
-    def close(self) -> None:
-        """Nothing to let go of."""
 
 
 class Person:

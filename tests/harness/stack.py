@@ -199,10 +199,12 @@ def start_stack(
     provider_settings: dict[str, Any] | None = None,
     program: Sequence[str] = ("authd.cli", "serve"),
     team: str = TEAM,
+    client_settings: dict[str, Any] | None = None,
 ) -> Iterator[Stack]:
     """Run everything. `locations` maps a host to nginx locations of its own instead of one `location /`.
 
-    `team` is the team host. Programs that look names up reach it as `localhost` alone.
+    `team` is the team host. Programs that look names up reach it as `localhost` alone. `client_settings` are how the
+    provider knows authd.
 
     `program` is the module that is run as authd, with its first arguments.
     """
@@ -211,6 +213,7 @@ def start_stack(
         "client_id": "authd",
         "client_secret": "client-secret-of-the-tests",
         "redirect_uris": [f"https://{team}:{port}/cdn-cgi/access/callback"],
+        **(client_settings or {}),
     }
     (directory / "idp").mkdir()
     with contextlib.ExitStack() as cleanup:

@@ -74,7 +74,10 @@ function createProvider(issuer) {
     clients: settings.clients.map(client),
     jwks: signingKeys(),
     claims: claimsByScope(),
-    scopes: ['openid', 'email', 'profile', 'groups'],
+    scopes: ['openid', 'email', 'profile', 'groups', 'offline_access'],
+    // To every client that may: consent, which the scope offline_access is for, is nobody's here.
+    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: true,
     conformIdTokenClaims: !settings.claims_in_id_token,
     enabledJWA: {
       idTokenSigningAlgValues: ['RS256', 'RS512', 'PS512', 'ES256', 'ES384', 'ES512'],
@@ -82,6 +85,7 @@ function createProvider(issuer) {
     cookies: { keys: [randomBytes(32).toString('hex')] },
     features: {
       devInteractions: { enabled: false },
+      backchannelLogout: { enabled: true },
       rpInitiatedLogout: {
         logoutSource: (ctx, form) => {
           ctx.body = messagePage('Log out of the demonstration provider?', form

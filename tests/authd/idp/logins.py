@@ -87,7 +87,7 @@ async def log_in(worker: OidcProvider) -> Identity:
     nonce, verifier = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
     url = await worker.begin(state="state", nonce=nonce, code_verifier=verifier, prompt=None)
     query = await asyncio.to_thread(visit, url)
-    return await worker.finish(query, nonce=nonce, code_verifier=verifier)
+    return (await worker.finish(query, nonce=nonce, code_verifier=verifier)).identity
 
 
 async def log_in_again(worker: OidcProvider) -> Identity:

@@ -154,4 +154,4 @@ async def test_mix_up_between_two_providers_is_noticed_before_the_code_leaves(
         await other.finish(query, nonce="n", code_verifier="v" * 43)
     assert lie.value.cause == "callback_issuer"
     assert idp.counts["/token"] == 0
-    assert (await worker.finish(query, nonce="n", code_verifier="v" * 43)).provider_id == "corp"
+    assert (await worker.finish(query, nonce="n", code_verifier="v" * 43)).identity.provider_id == "corp"

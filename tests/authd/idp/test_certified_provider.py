@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from authd.errors import ProviderRefusedError
+from authd.errors import ProviderError, ProviderRefusedError
 from authd.model import Identity
 from tests.authd.idp.logins import REDIRECT_URI, make_settings, make_worker
 from tests.harness.idp import IdentityProvider, Person, start_identity_provider
 
 SECRET = "s3cret+with%signs-and-40-characters-or-more"
+GRANTS = ["authorization_code", "refresh_token"]
 CLIENTS = (
-    {"client_id": "confidential", "client_secret": SECRET, "redirect_uris": [REDIRECT_URI]},
+    {"client_id": "confidential", "client_secret": SECRET, "redirect_uris": [REDIRECT_URI], "grant_types": GRANTS},
     {"client_id": "public", "token_endpoint_auth_method": "none", "redirect_uris": [REDIRECT_URI]},
 )
 ALICE = Person(
@@ -47,7 +49,8 @@ async def log_in(provider: IdentityProvider, account: str | None, *, secret: str
         url = await worker.begin(state="state", nonce="n-1", code_verifier="v" * 43, prompt=None)
         step = provider.cancel if account is None else lambda url: provider.log_in(url, account)
         callback = await asyncio.to_thread(step, url)
-        return await worker.finish(callback.partition("?")[2], nonce="n-1", code_verifier="v" * 43)
+        query = callback.partition("?")[2]
+        return (await worker.finish(query, nonce="n-1", code_verifier="v" * 43)).identity
     finally:
         worker.close()
 
@@ -71,3 +74,25 @@ async def test_cancelling_is_a_refusal(provider: IdentityProvider) -> None:
     with pytest.raises(ProviderRefusedError) as refusal:
         await log_in(provider, None)
     assert refusal.value.cause == "access_denied"
+
+
+async def test_a_refresh_says_again_who_it_is_and_a_spent_token_is_refused(provider: IdentityProvider) -> None:
+    scopes = ["openid", "email", "profile", "groups", "offline_access"]
+    worker = make_worker(make_settings(provider.issuer, client_id="confidential", scopes=scopes), client_secret=SECRET)
+    url = await worker.begin(state="state", nonce="n-1", code_verifier="v" * 43, prompt=None)
+    callback = await asyncio.to_thread(lambda: provider.log_in(url, "alice"))
+    first = await worker.finish(callback.partition("?")[2], nonce="n-1", code_verifier="v" * 43)
+    assert first.refresh_token
+    assert first.id_token
+
+    second = await worker.refresh(first.identity, first.refresh_token)
+
+    assert second.identity == first.identity
+    assert second.refresh_token not in (None, first.refresh_token), "this provider rotates"
+    somebody_else = replace(first.identity, provider_subject="mallory")
+    with pytest.raises(ProviderError):
+        await worker.refresh(somebody_else, second.refresh_token or "")
+    with pytest.raises(ProviderRefusedError) as refusal:
+        await worker.refresh(first.identity, first.refresh_token)
+    assert refusal.value.cause == "invalid_grant"
+    worker.close()

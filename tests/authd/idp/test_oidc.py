@@ -131,7 +131,7 @@ async def test_two_logins_at_once_do_not_swap_people(idp: FakeProvider, worker: 
             for number, query in enumerate(queries)
         )
     )
-    assert {person.email for person in people} == {ALICE["email"]}
+    assert {person.identity.email for person in people} == {ALICE["email"]}
     for verifier, nonce in [("verifier-1" * 5, "nonce-0"), ("verifier-0" * 5, "nonce-1")]:
         query = await asyncio.to_thread(visit, await attempt("nonce-0", "verifier-0" * 5))
         with pytest.raises((ProviderRefusedError, ProviderLiedError)):

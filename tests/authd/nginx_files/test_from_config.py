@@ -89,3 +89,16 @@ applications:
     usual = parse_config(text.replace("AUD", "a" * 64).replace("cookie_name: ours\n", ""), source="t", base_dir=Path())
     # nginx reads a cookie's name in whatever case.
     assert derive_settings(usual).bound_cookies == ()
+
+
+def test_the_bearers_of_token_issuers_are_kept_from_applications(tmp_path: Path) -> None:
+    one = '{id: "git.hub", issuer: "https://t.example.com", audiences: [a]}'
+    # A word of nginx' own is a name like any other.
+    two = '{id: "default", issuer: "https://u.example.com", audiences: [a]}'
+    files = render_nginx_files(load(tmp_path, f"token_issuers: [{one}, {two}]"))
+    assert r'"~^machine:(?:git\.hub|default)/" "";' in files["authd-http.conf"]
+    assert "proxy_set_header authorization $authd_passed_authorization;" in files["authd-identity.conf"].lower()
+    assert "HTTP_AUTHORIZATION $authd_passed_authorization" in files["authd-identity-fastcgi.conf"]
+    without = render_nginx_files(load(tmp_path))
+    assert "untaken" not in without["authd-http.conf"]
+    assert "uthorization" not in without["authd-identity.conf"]

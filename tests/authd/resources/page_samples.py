@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from authd.resources.pages import Page, Pages, ProviderChoice
+from authd.resources.pages import Page, Pages, ProviderChoice, SessionLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,18 @@ def _login_loop(pages: Pages, words: Words) -> Page:
 
 def _launcher(pages: Pages, words: Words) -> Page:
     applications = [(words.name, START_URL), ("Wiki", "https://wiki.example.com/"), ("Jenkins", "/jenkins")]
-    return pages.launcher(account=words.account, applications=applications, logout_action=LOGOUT_PATH)
+    return pages.launcher(
+        account=words.account,
+        applications=applications,
+        logout_action=LOGOUT_PATH,
+        end_action="/cdn-cgi/access/end-session",
+        sessions=[
+            SessionLine(
+                "id-1", "Firefox on Linux", "203.0.113.9 (DE)", "2026-11-27 08:30 UTC", "2026-11-28 06:10 UTC", True
+            ),
+            SessionLine("id-2", words.account, words.account, "2026-11-20 17:05 UTC", "2026-11-20 17:05 UTC", False),
+        ],
+    )
 
 
 def _pin_address(pages: Pages, words: Words, mistake: str) -> Page:

@@ -1,0 +1,127 @@
+"""Logging out: of one application or of all, here and at the provider, and by the provider's own word.
+
+A logout never depends on a cookie that can be read: whatever is left of ours is removed, and what is found ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from authd.audit import log_event
+from authd.errors import ProviderError
+from authd.in_force import Policies
+from authd.model import LogoutToken, Session
+from authd.policy.index import Application
+from authd.sessions import Sessions
+from authd.state.records import Records
+
+MAX_RETURN_URL_CHARACTERS = 2048
+
+
+class Logout:
+    """One for each worker. Every method that ends something raises StoreError if it is not recorded."""
+
+    def __init__(
+        self,
+        *,
+        policies: Callable[[], Policies],
+        sessions: Sessions,
+        records: Records,
+        clock: Callable[[], float],
+    ) -> None:
+        self._policies = policies
+        self._sessions = sessions
+        self._records = records
+        self._clock = clock
+
+    def find_return_url(self, unverified_url: str) -> str | None:
+        """Where a logout may lead: hosts of applications, the team host, and what `logout_return_urls` lists.
+
+        Judged by the parts that a browser sees, and given back rebuilt from them: nothing else reaches a header.
+        """
+        config = self._policies().config
+        if unverified_url in config.logout_return_urls:
+            return unverified_url
+        if len(unverified_url) > MAX_RETURN_URL_CHARACTERS or not _is_plain(unverified_url):
+            return None
+        try:
+            parts = urlsplit(unverified_url)
+            host, port = parts.hostname or "", parts.port
+        except ValueError:
+            return None
+        index = self._policies().index
+        is_ours = host == config.team_host or bool(index.applications_on(host))
+        origin = index.public_origin(host) if host else ""
+        written = f"https://{host}" if port in (None, 443) else f"https://{host}:{port}"
+        if parts.scheme != "https" or parts.username is not None or not is_ours or written != origin:
+            return None
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{origin}{parts.path or '/'}{query}"
+
+    async def leave(self, session: Session, application: Application) -> None:
+        """Log out of one application. Its token has ended; the others and the session go on."""
+        await self._sessions.leave(session, application.aud)
+
+    async def end(self, session: Session, *, return_url: str) -> str | None:
+        """Log out everywhere. Returns where the browser logs out of the provider too, if it is to."""
+        at_provider = await self._provider_url(session, return_url)
+        await self._sessions.end(session)
+        return at_provider
+
+    async def end_own(self, own: Session, unverified_id: str) -> bool:
+        """End another session of the same person; "all", "others" or its id. False if there is no such session."""
+        sessions = await self._sessions.list_of(own.identity.subject)
+        chosen = {
+            "all": sessions,
+            "others": [session for session in sessions if session.id != own.id],
+        }.get(unverified_id, [session for session in sessions if session.id == unverified_id])
+        for session in chosen:
+            await self._sessions.end(session)
+        return bool(chosen)
+
+    async def end_by_provider(self, unverified_token: str) -> int:
+        """A provider's back-channel logout (OpenID Connect Back-Channel Logout 1.0): how many sessions ended.
+
+        Raises ProviderError if the token is not good, or nobody's. One that came before ends nothing more.
+        """
+        for provider_id, provider in self._policies().providers.items():
+            token = await provider.read_logout_token(unverified_token)
+            if token is None:
+                continue
+            if not await self._records.spend_logout_token(provider_id, token, now=int(self._clock())):
+                return 0
+            found = await self._find_sessions(provider_id, token)
+            for session in found:
+                await self._sessions.end(session)
+                log_event("session.ended", reason="provider", session=session.id[:6], email=session.identity.email)
+            return len(found)
+        raise ProviderError("", "logout_token_issuer", "no provider of ours has sent this logout token")
+
+    async def _find_sessions(self, provider_id: str, token: LogoutToken) -> list[Session]:
+        if not token.subject:
+            now = int(self._clock())
+            return await self._records.list_provider_sessions(provider_id, token.session_id, now=now)
+        theirs = await self._sessions.list_of(token.subject)
+        return [
+            session
+            for session in theirs
+            if session.identity.provider_id == provider_id and token.session_id in ("", session.provider_session)
+        ]
+
+    async def _provider_url(self, session: Session, return_url: str) -> str | None:
+        provider = self._policies().providers.get(session.identity.provider_id)
+        if provider is None:
+            return None
+        tokens = await self._records.find_provider_tokens(session.id, now=int(self._clock()))
+        try:
+            return await provider.logout_url(tokens.id_token if tokens else None, return_url=return_url)
+        except ProviderError as error:
+            # Being logged out here must not wait for somebody who does not answer.
+            log_event("logout.provider_failed", level="warning", idp=error.provider_id, message=str(error))
+            return None
+
+
+def _is_plain(url: str) -> bool:
+    """Nothing in it that two programs could read differently."""
+    return url.isascii() and url.isprintable() and not set(url) & set(' \\<>"^`{|}#') and url.startswith("https://")

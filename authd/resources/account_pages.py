@@ -1,0 +1,116 @@
+"""What the team host shows people of their own: their applications, their sessions, and the ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import falcon
+import falcon.asgi
+
+from authd.audit import log_event
+from authd.errors import ProviderError
+from authd.in_force import Policies
+from authd.login import Login
+from authd.logout import Logout
+from authd.resources.answers import Answers
+from authd.resources.session import EndpointRequest, expired_cookies, log_logout, read_form
+from authd.resources.team_host import TeamHost
+from authd.sessions import Sessions
+from authd.urls import find_single, parse_query
+
+MAX_LOGOUT_TOKEN_CHARACTERS = 32_768
+
+
+class AccountPages:
+    """Endpoints are methods; the app gives them their paths. All of them are the team host's."""
+
+    def __init__(
+        self,
+        *,
+        policies: Callable[[], Policies],
+        login: Login,
+        logout: Logout,
+        sessions: Sessions,
+        answers: Answers,
+        host: TeamHost,
+    ) -> None:
+        self._policies = policies
+        self._login = login
+        self._logout = logout
+        self._sessions = sessions
+        self._answers = answers
+        self._parse = host.parse
+
+    async def on_get_home(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """The page at `/`: the applications that this person may open, and where they are logged in."""
+        request = self._parse(req)
+        session = await self._login.find_team_session(request.client)
+        if session is None:
+            return self._answers.launcher(resp, None, (), ())
+        applications = self._login.open_applications(session, request.client)
+        theirs = await self._sessions.list_of(session.identity.subject)
+        used = [(each, await self._sessions.last_use(each)) for each in theirs]
+        return self._answers.launcher(resp, session, applications, used)
+
+    on_head_home = on_get_home
+
+    async def on_post_end_session(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """End one of one's own sessions, all others, or all (field `session`)."""
+        request, form = self._parse(req), await read_form(req)
+        own = await self._login.find_team_session(request.client)
+        if own is None or not request.is_own_form:
+            return self._answers.redirect(resp, "/", ())
+        chosen = form.get("session", "")
+        if await self._logout.end_own(own, chosen):
+            log_event(
+                "session.ended",
+                reason="ended by its person",
+                which="all" if chosen == "all" else "others" if chosen == "others" else chosen[:6],
+                email=own.identity.email,
+                ip=str(request.client.facts.client_ip),
+            )
+        if chosen in ("all", own.id):
+            cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
+            return self._answers.logged_out(resp, cookies, start_url=None)
+        return self._answers.redirect(resp, "/", ())
+
+    async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Ask first, unless a page of this host sent the person here."""
+        request = self._parse(req)
+        return_to = find_single(parse_query(request.query), "returnTo") or ""
+        if return_to and self._logout.find_return_url(return_to) is None:
+            return self._answers.invalid_return_url(resp)
+        if request.fetch_site == "same-origin":
+            return await self._log_out(resp, request, return_to)
+        session = await self._login.find_team_session(request.client)
+        return self._answers.logout_confirm(resp, session.identity.account if session else None, return_to=return_to)
+
+    async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """End the session everywhere, and remove every cookie of ours from this host."""
+        request, form = self._parse(req), await read_form(req)
+        if not request.is_own_form:
+            return self._answers.logout_confirm(resp, None)
+        return await self._log_out(resp, request, form.get("return_to", ""))
+
+    async def on_post_backchannel_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """A provider says that somebody has logged out there (OpenID Connect Back-Channel Logout 1.0)."""
+        self._parse(req)
+        resp.set_header("Cache-Control", "no-store")
+        token = (await read_form(req)).get("logout_token", "")
+        try:
+            ended = await self._logout.end_by_provider(token[:MAX_LOGOUT_TOKEN_CHARACTERS])
+        except ProviderError as error:
+            log_event("logout.refused", level="warning", idp=error.provider_id, reason=error.cause, message=str(error))
+            return self._answers.json(resp, falcon.HTTP_400, {"error": "invalid_request"})
+        log_event("logout.by_provider", sessions=ended)
+        resp.status = falcon.HTTP_200
+        return None
+
+    async def _log_out(self, resp: falcon.asgi.Response, request: EndpointRequest, unverified_return: str) -> None:
+        session = await self._login.find_team_session(request.client)
+        return_url = self._logout.find_return_url(unverified_return) if unverified_return else None
+        home = f"https://{self._policies().config.team_domain}/"
+        at_provider = await self._logout.end(session, return_url=return_url or home) if session else None
+        log_logout(session, request)
+        cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
+        self._answers.logged_out(resp, cookies, start_url=None, go_on_url=at_provider or return_url)
