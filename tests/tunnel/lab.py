@@ -30,6 +30,7 @@ CLIENT, EDGE, ORIGIN, SECOND = "client", "edge", "origin", "second"
 HOSTS = {CLIENT: 1, EDGE: 2, ORIGIN: 3, SECOND: 4}
 UIDS = {"app1": 64101, "app2": 64102}
 NGINX_GROUP = "www-data"
+_IDENTITY = Path(__file__).parents[2] / "nginx/authd-identity.conf"
 _TEST_APPLICATION = Path(__file__).parent / "application.py"
 
 
@@ -154,6 +155,8 @@ def running_lab() -> Iterator[Lab]:
     # Not below a temporary directory: sshd reads no keys in a place where everybody may write.
     directory = Path(f"/run/authd-lab-{os.getpid()}")
     lab = Lab(directory, f"tl{os.getpid() % 100000}")
+    # A command of authd's that ran in this process left its own.
+    umask = os.umask(0o022)
     directory.mkdir(mode=0o755)
     Path("/run/sshd").mkdir(exist_ok=True)
     try:
@@ -170,6 +173,7 @@ def running_lab() -> Iterator[Lab]:
             subprocess.run(["ip", "netns", "del", lab.name(host)], capture_output=True, check=False)
             shutil.rmtree(f"/etc/netns/{lab.name(host)}", ignore_errors=True)
         shutil.rmtree(directory, ignore_errors=True)
+        os.umask(umask)
 
 
 def _wire(lab: Lab) -> None:
@@ -259,9 +263,13 @@ def start_nginx(lab: Lab) -> None:
             access_log off; client_body_temp_path {http}/body; proxy_temp_path {http}/proxy;
             fastcgi_temp_path {http}/f; uwsgi_temp_path {http}/u; scgi_temp_path {http}/s;
             include {lab.edge}/out/authd-tunnels.conf;
+            map $http_upgrade $authd_connection {{ default upgrade; '' ''; }}
             server {{
                 listen {lab.address(EDGE)}:80;
+                set $authd_port ""; set $authd_jwt ""; set $authd_email ""; set $authd_user ""; set $authd_groups "";
+                set $authd_upgrade $http_upgrade;
                 location / {{
+                    include {_IDENTITY};
                     proxy_pass http://authd_tunnel_app;
                     include {lab.edge}/out/authd-tunnel-proxy.conf;
                 }}
