@@ -38,7 +38,7 @@ def test_its_own_socket_is_what_the_key_is_for(lab: Lab) -> None:
         ("-R", "0:127.0.0.1:8080"),
         ("-R", "18081"),
         ("-R", "/run/x.sock:127.0.0.1:8080"),
-        ("-R", "/tmp/x.sock:127.0.0.1:8080"),
+        ("-R", "/var/tmp/x.sock:127.0.0.1:8080"),
         ("-R", "/x.sock:127.0.0.1:8080"),
         ("-R", "/live/../x.sock:127.0.0.1:8080"),
         ("-R", "/live/../../tun-app2/live/1.sock:127.0.0.1:8080"),
