@@ -375,3 +375,5 @@ async def test_the_launcher_lists_what_somebody_may_open(house: House, person: P
     assert "Grafana" in names("alice@example.com")
     assert "Grafana" not in names("mallory@example.net")
     assert "wiki" in names("mallory@example.net")
+    house.load(house.text.replace("  - id: wiki", "  - id: wiki\n    app_launcher_visible: false"))
+    assert "wiki" not in names("mallory@example.net")
