@@ -300,19 +300,6 @@ class Login:
     def _is_application(self, audience: str) -> bool:
         return self._policies().index.find_by_aud(audience) is not None
 
-    def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
-        """Name and address of every application that this person may open now, from here, and that has an exact
-        host."""
-        facts = client.facts.about(session.identity)
-        index = self._policies().index
-        shown = {
-            each.id for each in self._policies().config.applications if each.app_launcher_visible and not each.issuer
-        }
-        admitted = [
-            app for app in index.applications if app.id in shown and decide(app, facts).outcome is Outcome.ALLOW
-        ]
-        return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
-
     async def _open_session(self, vouched: Vouched, client: Client, began_at: int) -> tuple[Session, str]:
         """A new session, never an old one continued. The one that this browser had ends: its cookie is replaced, and
         nobody could end it any more. Only if the same person's came while this attempt was under way, another tab of

@@ -14,6 +14,7 @@ from authd.audit import log_event
 from authd.cookies import find_cookie
 from authd.errors import ProviderError
 from authd.in_force import Policies
+from authd.launcher import list_open_applications
 from authd.login import TEAM_COOKIE, Login
 from authd.login_steps import Client
 from authd.logout import Logout
@@ -52,7 +53,7 @@ class AccountPages:
         session = await self._login.find_team_session(request.client)
         if session is None:
             return self._answers.launcher(resp, None, (), ())
-        applications = self._login.open_applications(session, request.client)
+        applications = list_open_applications(self._policies(), session, request.client)
         theirs = await self._sessions.list_of(session.identity.subject)
         # This one first, then the youngest.
         theirs.sort(key=lambda each: (each.id != session.id, -each.created_at))
