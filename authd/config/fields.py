@@ -74,3 +74,12 @@ def read_client_id(value: Any) -> str:
     if not re.fullmatch(r"[0-9a-f]{32}\.access", text):
         raise SettingError("is no service token's id", allowed="32 hexadecimal digits and .access, in lower case")
     return text
+
+
+def read_github_name(value: Any) -> str:
+    """An organisation's login or a team's slug, in lower case, as GitHub compares them."""
+    text = require_text(value).lower()
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9_-]{0,98}[a-z0-9])?", text):
+        allowed = "the name in the address, such as `my-org`, and a team's slug"
+        raise SettingError("is no login of an organisation and no slug of a team", allowed=allowed)
+    return text

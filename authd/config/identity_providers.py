@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from authd.config.github import GithubConfig
 from authd.config.oidc import OidcConfig
 from authd.config.onetimepin import OneTimePinConfig
 
-IdentityProviderConfig = OidcConfig | OneTimePinConfig
+IdentityProviderConfig = OidcConfig | GithubConfig | OneTimePinConfig
 AnyProvider = Annotated[IdentityProviderConfig, Field(discriminator="type")]

@@ -37,6 +37,9 @@ class OidcConfig(ProviderSection):
     )
     email_claim: kind.Text = Field(default="email", description="The claim that holds the e-mail address.")
     groups_claim: kind.Text = Field(default="groups", description="The claim that holds the groups.")
+    authorization_parameters: kind.AuthorizationParameters = Field(
+        default={}, description="Parameters of the provider's own for its login page, such as `hd` or `access_type`."
+    )
     logout_at_provider: kind.Flag = Field(
         default=False, description="Log out of the provider too, when somebody logs out everywhere."
     )

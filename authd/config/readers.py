@@ -6,7 +6,7 @@ Every reader takes what YAML held and returns the setting's value, or raises Set
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import getaddresses
 from ipaddress import ip_address
 from pathlib import Path
@@ -74,6 +74,27 @@ _read_interval = read_duration(60, 31 * 86400)
 def read_refresh_interval(value: Any) -> int:
     """Seconds; 0 for never."""
     return 0 if value == "0s" else _read_interval(value)
+
+
+# What the flow itself is made of: another value of one of these would be another login.
+_OWN_PARAMETERS = frozenset(
+    (
+        *("client_id", "client_secret", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce"),
+        *("code_challenge", "code_challenge_method", "request", "request_uri", "claims", "id_token_hint"),
+    )
+)
+
+
+def read_authorization_parameters(value: Any) -> Mapping[str, str]:
+    if not isinstance(value, dict):
+        raise SettingError("must be a mapping", allowed="{hd: example.com}")
+    for name, text in value.items():
+        if name in _OWN_PARAMETERS or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", name):
+            raise SettingError(
+                "is a parameter that authd sets itself, or none", value=name, allowed="hd, access_type, ..."
+            )
+        require_text(text)
+    return dict(value)
 
 
 def read_link(value: Any) -> str:

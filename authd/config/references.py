@@ -11,6 +11,7 @@ from authd.config.rules import (
     CertificateRule,
     CommonNameRule,
     EmailListRule,
+    GithubOrganizationRule,
     GroupRule,
     IpListRule,
     LoginMethodRule,
@@ -31,6 +32,7 @@ class _Names:
     ip_lists: frozenset[str]
     providers: frozenset[str]
     authorities: frozenset[str]
+    provider_types: Mapping[str, str]
     token_issuers: frozenset[str]
     provider_settings: Mapping[str, IdentityProviderConfig]
 
@@ -71,6 +73,7 @@ def _collect_names(config: Config, raw: dict[str, Any]) -> _Names:
         ip_lists=_declared(raw, "lists", "name", type="ip"),
         # Who comes through another edge comes from its issuer.
         providers=_declared(raw, "identity_providers", "id") | _declared(raw, "applications", "issuer"),
+        provider_types={provider.id: provider.type for provider in config.identity_providers},
         authorities=_declared(raw, "client_certificate_authorities", "id"),
         token_issuers=_declared(raw, "token_issuers", "id") | _declared(raw, "applications", "issuer"),
         provider_settings={provider.id: provider for provider in config.identity_providers},
@@ -107,6 +110,12 @@ def _check_rules(path: Path, rules: RuleSetSection, names: _Names) -> Iterator[P
             case TokenClaimRule(_, _, name) if name not in names.token_issuers:
                 path_of_id = (*path, *place, "token_claim", "token_issuer_id")
                 yield _unknown(path_of_id, "token issuer", name, names.token_issuers)
+            case GithubOrganizationRule(_, name) if names.provider_types.get(name, "github") != "github":
+                key = (*path, *place, "github-organization", "identity_provider_id")
+                yield PlacedMistake(key, "is no provider of type github", name, "the id of one")
+            case GithubOrganizationRule(_, name) if name not in names.providers:
+                key = (*path, *place, "github-organization", "identity_provider_id")
+                yield _unknown(key, "identity provider", name, names.providers)
             case CertificateRule(name) if name not in names.authorities:
                 yield _unknown((*path, *place, "certificate"), "certificate authority", name, names.authorities)
             case CommonNameRule(_, name) if name not in names.authorities:

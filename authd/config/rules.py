@@ -74,6 +74,15 @@ class OidcRule:
 
 
 @dataclass(frozen=True, slots=True)
+class GithubOrganizationRule:
+    """Members of an organisation, or of one of its teams, of a provider of type `github`; all in lower case."""
+
+    name: str
+    provider_id: str
+    team: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TokenIssuerRule:
     """Machines with a token of this issuer."""
 
@@ -128,6 +137,7 @@ Rule = (
     | LoginMethodRule
     | AuthMethodRule
     | OidcRule
+    | GithubOrganizationRule
     | TokenIssuerRule
     | TokenClaimRule
     | ServiceTokenRule
@@ -139,5 +149,13 @@ Rule = (
 MACHINE_RULES = (TokenIssuerRule, TokenClaimRule, ServiceTokenRule, AnyServiceTokenRule)
 """Rules about machines, which only `bypass` and `non_identity` policies are asked about."""
 
-IDENTITY_RULES = (EmailRule, EmailDomainRule, EmailListRule, LoginMethodRule, AuthMethodRule, OidcRule)
+IDENTITY_RULES = (
+    EmailRule,
+    EmailDomainRule,
+    EmailListRule,
+    LoginMethodRule,
+    AuthMethodRule,
+    OidcRule,
+    GithubOrganizationRule,
+)
 """Rules that only somebody who has logged in can answer (access-wire 3.3, column "identity")."""

@@ -18,6 +18,7 @@ from authd.config.fields import (
     read_client_id,
     read_email,
     read_email_domain,
+    read_github_name,
     require_text,
 )
 from authd.config.mistakes import SettingError, SettingsError, render_allowed
@@ -31,6 +32,7 @@ from authd.config.rules import (
     EmailRule,
     EveryoneRule,
     GeoRule,
+    GithubOrganizationRule,
     GroupRule,
     IpListRule,
     IpRule,
@@ -48,12 +50,13 @@ class Selector:
     """One selector. `fields` maps the keys of the API's shape to their readers.
 
     A reader takes the raw value and returns the one that `create` takes, or raises SettingError.
-    A selector with a single field can be written short: `email: a@example.com`.
+    Optional fields stand last. A selector with a single field can be written short: `email: a@example.com`.
     """
 
     create: Callable[..., Rule]
     fields: Mapping[str, Callable[[Any], Any]]
     sentence: str
+    optional: frozenset[str] = frozenset()
 
 
 def parse_rule(raw: Any) -> Rule:
@@ -109,7 +112,8 @@ def _read_fields(key: str, selector: Selector, raw: Mapping[str, Any]) -> Rule:
     values = []
     for name, read in selector.fields.items():
         try:
-            values.append(read(_require_key(raw, name)))
+            if name in raw or name not in selector.optional:
+                values.append(read(_require_key(raw, name)))
         except SettingError as mistake:
             mistakes.append(_place(mistake, (key, name)))
     if mistakes:
@@ -161,6 +165,12 @@ SELECTORS: Mapping[str, Selector] = {
         {"claim_name": require_text, "claim_value": read_claim_value, "identity_provider_id": require_text},
         "A claim of one provider's people: the same value, or a list that holds it.",
     ),
+    "github-organization": Selector(
+        GithubOrganizationRule,
+        {"name": read_github_name, "identity_provider_id": require_text, "team": read_github_name},
+        "Members of an organisation of a `github` provider, or of one of its teams.",
+        optional=frozenset({"team"}),
+    ),
     "token_issuer": Selector(TokenIssuerRule, {"id": require_text}, "Machines that bring a token of this issuer."),
     "token_claim": Selector(
         TokenClaimRule,
@@ -190,7 +200,6 @@ NOT_BUILT_SELECTORS = frozenset(
         "cloudflare_account_member",
         "device_posture",
         "external_evaluation",
-        "github-organization",
         "github_organization",
         "gsuite",
         "linked_app_token",
@@ -210,7 +219,7 @@ def _render_selector_schema(key: str, selector: Selector) -> dict[str, Any]:
     long_form = {
         "type": "object",
         "properties": {name: _render_field_schema(name) for name in selector.fields},
-        "required": list(selector.fields),
+        "required": [name for name in selector.fields if name not in selector.optional],
         "additionalProperties": False,
     }
     short_form: dict[str, Any] = {"type": "string"} if selector.fields else {"enum": [True, None]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,11 @@ IdleTimeout = Annotated[
 ]
 RefreshInterval = Annotated[int, PlainValidator(readers.read_refresh_interval), WithJsonSchema(_DURATION)]
 Link = Annotated[str, PlainValidator(readers.read_link), WithJsonSchema(_TEXT)]
+AuthorizationParameters = Annotated[
+    Mapping[str, str],
+    PlainValidator(readers.read_authorization_parameters),
+    WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}}),
+]
 Window = Annotated[int, PlainValidator(readers.read_duration(1, 24 * 3600)), WithJsonSchema(_DURATION)]
 CacheSeconds = Annotated[
     int,

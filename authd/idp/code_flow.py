@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote_plus
@@ -48,6 +49,7 @@ def render_authorization_url(
     nonce: str,
     code_verifier: str,
     prompt: str | None,
+    extra: Mapping[str, str],
 ) -> str:
     """Return the address to send the browser to. Of the verifier only its SHA-256 is in it."""
     with _open_session(client, metadata) as session:
@@ -56,7 +58,7 @@ def render_authorization_url(
             state=state,
             code_verifier=code_verifier,
             nonce=nonce,
-            prompt=prompt,
+            **({**extra, "prompt": prompt} if prompt else extra),
         )
     return str(url)
 

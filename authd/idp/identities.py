@@ -13,6 +13,7 @@ from authd.model import Identity
 
 MAX_GROUP_CHARACTERS = 512
 _MAX_TEXT_CHARACTERS = 254
+_MISSING = object()
 # Control characters, and the two that are line ends to some programs: such a text would end a
 # header or a log line early.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -49,11 +50,24 @@ def lacks_claims(settings: OidcConfig, claims: Claims) -> bool:
     wanted = {settings.email_claim, settings.groups_claim, *settings.claims}
     if not settings.assume_email_verified:
         wanted.add("email_verified")
-    return not wanted <= claims.keys()
+    return any(_look_up(claims, name) is _MISSING for name in wanted)
 
 
 def _find(sources: Sequence[Claims], name: str) -> Any:
-    return next((source[name] for source in sources if source.get(name) is not None), None)
+    found = (_look_up(source, name) for source in sources)
+    return next((value for value in found if value is not _MISSING and value is not None), None)
+
+
+def _look_up(claims: Claims, name: str) -> Any:
+    """The claim of that very name; else a path into nested ones, such as Keycloak's `realm_access.roles`."""
+    if name in claims or "." not in name:
+        return claims.get(name, _MISSING)
+    value: Any = claims
+    for part in name.split("."):
+        if not isinstance(value, dict) or part not in value:
+            return _MISSING
+        value = value[part]
+    return value
 
 
 def _find_text(sources: Sequence[Claims], name: str) -> str | None:

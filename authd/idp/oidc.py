@@ -108,7 +108,13 @@ class OidcProvider:
         async with self._deadline("login page"):
             metadata = await self._metadata.get()
             return render_authorization_url(
-                self._client, metadata, state=state, nonce=nonce, code_verifier=code_verifier, prompt=prompt
+                self._client,
+                metadata,
+                state=state,
+                nonce=nonce,
+                code_verifier=code_verifier,
+                prompt=prompt,
+                extra=self._config.authorization_parameters,
             )
 
     async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Vouched:

@@ -6,13 +6,14 @@ to be trusted. Issuer, audience, times and type are the caller's to check.
 """
 
 from authd.jose.key_sets import KeySet, VerificationKey, parse_key_set
-from authd.jose.strict_json import parse_json_object
+from authd.jose.strict_json import parse_json_array, parse_json_object
 from authd.jose.tokens import UnverifiedToken, parse_unverified_token, verify_signature
 
 __all__ = [
     "KeySet",
     "UnverifiedToken",
     "VerificationKey",
+    "parse_json_array",
     "parse_json_object",
     "parse_key_set",
     "parse_unverified_token",

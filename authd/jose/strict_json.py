@@ -21,6 +21,21 @@ def parse_json_object(document: bytes) -> dict[str, Any]:
     at the top, numbers that are not finite, lone surrogates, nesting deeper than `MAX_DEPTH`.
     Not checked: the size (cap it before), and how large whole numbers are.
     """
+    value = _parse(document)
+    if not isinstance(value, dict):
+        raise ValueError("is not a JSON object")  # noqa: TRY004 (the caller handles one kind of refusal)
+    return value
+
+
+def parse_json_array(document: bytes) -> list[Any]:
+    """As `parse_json_object`, of an array."""
+    value = _parse(document)
+    if not isinstance(value, list):
+        raise ValueError("is not a JSON array")  # noqa: TRY004 (the caller handles one kind of refusal)
+    return value
+
+
+def _parse(document: bytes) -> Any:
     try:
         text = document.decode("utf-8", errors="strict")
         value = _DECODER.decode(text)
@@ -30,9 +45,8 @@ def parse_json_object(document: bytes) -> dict[str, Any]:
         raise ValueError("is not JSON") from None
     except RecursionError:
         raise ValueError("is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("is not a JSON object")  # noqa: TRY004 (the caller handles one kind of refusal)
-    _refuse_depth(text, value)
+    if isinstance(value, dict | list):
+        _refuse_depth(text, value)
     _refuse_lone_surrogates(text, value)
     return value
 
@@ -71,7 +85,7 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _refuse_depth(text: str, value: dict[str, Any]) -> None:
+def _refuse_depth(text: str, value: dict[str, Any] | list[Any]) -> None:
     # Brackets bound the depth from above, so ordinary documents skip the walk.
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return

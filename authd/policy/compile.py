@@ -64,6 +64,8 @@ class RuleCompiler:
             case written.OidcRule(name, value, provider_id):
                 is_groups = name == self._groups_claims.get(provider_id, "groups")
                 return rules.OidcRule(name, value, provider_id, is_groups)
+            case written.GithubOrganizationRule(name, provider_id, team):
+                return rules.GithubOrganizationRule(f"{name}/{team}" if team else name, provider_id)
             case written.ServiceTokenRule(client_id):
                 return rules.ServiceTokenRule(client_id)
             case written.AnyServiceTokenRule():

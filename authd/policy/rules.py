@@ -206,6 +206,24 @@ class OidcRule:
 
 
 @dataclass(frozen=True, slots=True)
+class GithubOrganizationRule:
+    """`group` is how the provider's module writes it: `organisation` or `organisation/team`, in lower case."""
+
+    group: str
+    provider_id: str
+
+    @property
+    def text(self) -> str:
+        return f"github-organization: {self.group} ({self.provider_id})"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        identity = facts.identity
+        if identity is None:
+            return None
+        return identity.provider_id == self.provider_id and self.group in identity.groups
+
+
+@dataclass(frozen=True, slots=True)
 class TokenIssuerRule:
     issuer_id: str
 

@@ -44,14 +44,14 @@ def test_an_unknown_type_is_one_mistake_that_names_those_there_are() -> None:
 
     assert (mistake.line, mistake.key) == (1, "identity_providers[0].type")
     assert mistake.value == "onetimepn"
-    assert mistake.allowed == "oidc, onetimepin, did you mean onetimepin?"
+    assert mistake.allowed == "oidc, github, onetimepin, did you mean onetimepin?"
 
 
 def test_a_missing_type_is_one_mistake_too() -> None:
     mistake = find_only_mistake(identity_providers=[{"id": "guests", "mail": MAIL}])
 
     assert (mistake.key, mistake.message) == ("identity_providers[0].type", "is missing")
-    assert mistake.allowed == "oidc, onetimepin"
+    assert mistake.allowed == "oidc, github, onetimepin"
 
 
 def test_a_key_of_another_kind_is_said_to_be_one() -> None:

@@ -18,6 +18,7 @@ from authd.config.rules import (
     EmailRule,
     EveryoneRule,
     GeoRule,
+    GithubOrganizationRule,
     GroupRule,
     IpListRule,
     IpRule,
@@ -33,6 +34,7 @@ from authd.config.selectors import NOT_BUILT_SELECTORS, SELECTORS, find_selector
 _OIDC = {"claim_name": "department", "claim_value": "sales", "identity_provider_id": "corp"}
 
 _CLIENT_ID = "0123456789abcdef" * 2 + ".access"
+_TEAM = {"name": "Octo", "team": "core", "identity_provider_id": "hub"}
 _NAME = {"common_name": "probe-1", "authority_id": "devices"}
 _CLAIM = {"claim_name": "ref", "claim_value": "refs/heads/main", "token_issuer_id": "github"}
 
@@ -56,6 +58,7 @@ _CLAIM = {"claim_name": "ref", "claim_value": "refs/heads/main", "token_issuer_i
         ({"auth_method": {"auth_method": "mfa"}}, {"auth_method": "mfa"}, AuthMethodRule("mfa")),
         ({"oidc": _OIDC}, {"oidc": _OIDC}, OidcRule("department", "sales", "corp")),
         ({"token_issuer": {"id": "github"}}, {"token_issuer": "github"}, TokenIssuerRule("github")),
+        ({"github-organization": _TEAM}, {"github-organization": _TEAM}, GithubOrganizationRule("octo", "hub", "core")),
         ({"service_token": {"token_id": _CLIENT_ID}}, {"service_token": _CLIENT_ID}, ServiceTokenRule(_CLIENT_ID)),
         ({"any_valid_service_token": {}}, {"any_valid_service_token": True}, AnyServiceTokenRule()),
         ({"certificate": {"authority_id": "devices"}}, {"certificate": "devices"}, CertificateRule("devices")),
@@ -75,6 +78,7 @@ def test_every_selector_is_tried_above_and_knows_its_own_key() -> None:
 def _example(key: str) -> dict[str, Any]:
     values = {"email": "a@b.c", "email_domain": "b.c", "ip": "10.0.0.1", "everyone": {}, "geo": "DE", "oidc": _OIDC}
     values |= {"token_claim": _CLAIM, "service_token": _CLIENT_ID, "any_valid_service_token": {}, "common_name": _NAME}
+    values |= {"github-organization": _TEAM}
     return {key: values.get(key, "name")}
 
 

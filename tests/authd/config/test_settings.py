@@ -206,7 +206,7 @@ def test_bad_issuers(issuer: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
-        ({"type": "github"}, "type"),
+        ({"type": "gitlab"}, "type"),
         ({"id": "a b"}, "id"),
         ({"id": "-a"}, "id"),
         ({"scopes": ["email"]}, "scopes"),
