@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from authd.audit import OutageLog, log_event
-from authd.errors import ProviderError
+from authd.errors import ProviderError, ProviderRefusedError
 from authd.in_force import Policies
 from authd.model import Session, Vouched
 from authd.sessions import Sessions
@@ -88,7 +88,9 @@ class IdentityRefresh:
     async def _fail(self, session: Session, tokens: ProviderTokens, error: ProviderError) -> None:
         if error.cause not in _UNKNOWN_PERSON:
             # Also what is wrong with us, such as a client secret that was replaced: nobody's fault who is logged in.
-            await self._records.put_provider_tokens(session, replace(tokens, is_asking=False))
+            # Only an answer that says no is one: who took too long may have replaced the token nevertheless.
+            is_unsure = tokens.is_asking or not isinstance(error, ProviderRefusedError)
+            await self._records.put_provider_tokens(session, replace(tokens, is_asking=is_unsure))
             self._outages.report("identity.not_refreshed", key=error.provider_id, message=str(error))
             return
         if tokens.is_asking and error.cause == "invalid_grant":

@@ -303,15 +303,6 @@ class Login:
     def _is_application(self, audience: str) -> bool:
         return self._policies().index.find_by_aud(audience) is not None
 
-    def open_applications(self, session: Session, client: Client) -> list[tuple[str, str]]:
-        """Name and address of every application that this person may open now, from here, and that has an exact
-        host."""
-        facts = client.facts.about(session.identity)
-        index = self._policies().index
-        ours = [app for app in index.applications if not app.issuer]
-        admitted = [app for app in ours if decide(app, facts).outcome is Outcome.ALLOW]
-        return [(app.name, url) for app in admitted if (url := index.find_start_url(app))]
-
     async def _open_session(self, vouched: Vouched, client: Client, began_at: int) -> tuple[Session, str]:
         """A new session, never an old one continued. The one that this browser had ends: its cookie is replaced, and
         nobody could end it any more. Only if the same person's came while this attempt was under way, another tab of
@@ -337,11 +328,19 @@ class Login:
             tokens = ProviderTokens(vouched.refresh_token, vouched.id_token)
             await self._records.put_provider_tokens(session, tokens)
         await self._sessions.add(session)
+        await self._end_if_logged_out(session, began_at)
         is_same_person = previous is not None and previous.identity.subject == identity.subject
         if previous and not (is_same_person and previous.created_at >= began_at):
             await self._sessions.end(previous)
         token = self._tokens.issue_organisation_token(session)
         return session, render_cookie(TEAM_COOKIE, token, max_age_seconds=duration, now=self._clock())
+
+    async def _end_if_logged_out(self, session: Session, began_at: int) -> None:
+        """The provider may have ended its own session while this login was under way: it did not see ours then."""
+        if await self._records.is_logged_out_at_provider(session, began_at=began_at):
+            await self._sessions.end(session)
+            team_url = f"{self._policies().config.issuer}/"
+            raise _start_again("session_ended", "The session of this login has ended meanwhile.", team_url)
 
     async def _hand_over(
         self,

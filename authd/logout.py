@@ -15,8 +15,10 @@ from authd.model import LogoutToken, Session
 from authd.policy.index import Application
 from authd.sessions import Sessions
 from authd.state.records import Records
+from authd.urls import find_host
 
 MAX_RETURN_URL_CHARACTERS = 2048
+_MOST_ROUNDS = 20
 
 
 class Logout:
@@ -47,7 +49,7 @@ class Logout:
             return None
         try:
             parts = urlsplit(unverified_url)
-            host, port = parts.hostname or "", parts.port
+            host, port = find_host(parts.hostname or "") or "", parts.port
         except ValueError:
             return None
         index = self._policies().index
@@ -71,32 +73,52 @@ class Logout:
 
     async def end_own(self, own: Session, unverified_id: str) -> bool:
         """End another session of the same person; "all", "others" or its id. False if there is no such session."""
-        sessions = await self._sessions.list_of(own.identity.subject)
-        chosen = {
-            "all": sessions,
-            "others": [session for session in sessions if session.id != own.id],
-        }.get(unverified_id, [session for session in sessions if session.id == unverified_id])
-        for session in chosen:
-            await self._sessions.end(session)
-        return bool(chosen)
+        has_ended = False
+        # A store lists a bounded number at once.
+        for _ in range(_MOST_ROUNDS):
+            sessions = await self._sessions.list_of(own.identity.subject)
+            chosen = {
+                "all": sessions,
+                "others": [session for session in sessions if session.id != own.id],
+            }.get(unverified_id, [session for session in sessions if session.id == unverified_id])
+            for session in chosen:
+                await self._sessions.end(session)
+                has_ended = True
+            if not chosen or unverified_id not in ("all", "others"):
+                break
+        return has_ended
 
     async def end_by_provider(self, unverified_token: str) -> int:
         """A provider's back-channel logout (OpenID Connect Back-Channel Logout 1.0): how many sessions ended.
 
         Raises ProviderError if the token is not good, or nobody's. One that came before ends nothing more.
         """
+        refusal = ProviderError("", "logout_token_issuer", "no provider of ours has sent this logout token")
         for provider_id, provider in self._policies().providers.items():
-            token = await provider.read_logout_token(unverified_token)
-            if token is None:
+            try:
+                token = await provider.read_logout_token(unverified_token)
+            except ProviderError as error:
+                # Two providers may have one issuer, which knows authd by two client ids.
+                refusal = error
                 continue
-            if not await self._records.spend_logout_token(provider_id, token, now=int(self._clock())):
-                return 0
-            found = await self._find_sessions(provider_id, token)
-            for session in found:
-                await self._sessions.end(session)
-                log_event("session.ended", reason="provider", session=session.id[:6], email=session.identity.email)
-            return len(found)
-        raise ProviderError("", "logout_token_issuer", "no provider of ours has sent this logout token")
+            if token:
+                return await self._end_for_provider(provider_id, token)
+        raise refusal
+
+    async def _end_for_provider(self, provider_id: str, token: LogoutToken) -> int:
+        now = int(self._clock())
+        if await self._records.is_logout_token_spent(provider_id, token, now=now):
+            return 0
+        if token.session_id:
+            # Before anything is looked for: a login that is written from now on looks for this.
+            await self._records.note_provider_logout(provider_id, token.session_id, now=now)
+        found = await self._find_sessions(provider_id, token)
+        for session in found:
+            await self._sessions.end(session)
+            log_event("session.ended", reason="provider", session=session.id[:6], email=session.identity.email)
+        # Not before: what could not be ended must end when the provider tries again.
+        await self._records.spend_logout_token(provider_id, token)
+        return len(found)
 
     async def _find_sessions(self, provider_id: str, token: LogoutToken) -> list[Session]:
         if not token.subject:

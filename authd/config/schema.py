@@ -51,7 +51,6 @@ class ApplicationConfig(Section):
         (
             "allow_authenticate_via_warp",
             "allow_iframe",
-            "app_launcher_visible",
             "custom_deny_url",
             "custom_non_identity_deny_url",
             "custom_pages",
@@ -94,6 +93,9 @@ class ApplicationConfig(Section):
     allowed_idps: tuple[kind.Text, ...] = Field(default=(), description="Providers to offer; all of them if left out.")
     auto_redirect_to_identity: kind.Flag = Field(
         default=False, description="Skip the chooser; needs exactly one allowed provider."
+    )
+    app_launcher_visible: kind.Flag = Field(
+        default=True, description="List it on the page at `/` of the team host for those who may open it."
     )
     options_preflight_bypass: kind.Flag = Field(
         default=False,

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
 from collections.abc import Callable
 
 import falcon
 import falcon.asgi
 
 from authd.audit import log_event
+from authd.cookies import find_cookie
 from authd.errors import ProviderError
 from authd.in_force import Policies
-from authd.login import Login
+from authd.launcher import list_open_applications
+from authd.login import TEAM_COOKIE, Login
+from authd.login_steps import Client
 from authd.logout import Logout
 from authd.resources.answers import Answers
-from authd.resources.session import EndpointRequest, expired_cookies, log_logout, read_form
+from authd.resources.session import EndpointRequest, expired_cookies, find_return_to, log_logout, read_form
 from authd.resources.team_host import TeamHost
 from authd.sessions import Sessions
-from authd.urls import find_single, parse_query
 
 MAX_LOGOUT_TOKEN_CHARACTERS = 32_768
+MOST_SHOWN = 50
 
 
 class AccountPages:
@@ -47,10 +53,14 @@ class AccountPages:
         session = await self._login.find_team_session(request.client)
         if session is None:
             return self._answers.launcher(resp, None, (), ())
-        applications = self._login.open_applications(session, request.client)
+        applications = list_open_applications(self._policies(), session, request.client)
         theirs = await self._sessions.list_of(session.identity.subject)
-        used = [(each, await self._sessions.last_use(each)) for each in theirs]
-        return self._answers.launcher(resp, session, applications, used)
+        # This one first, then the youngest.
+        theirs.sort(key=lambda each: (each.id != session.id, -each.created_at))
+        shown = theirs[:MOST_SHOWN]
+        used_at = await asyncio.gather(*map(self._sessions.last_use, shown))
+        used = list(zip(shown, used_at, strict=True))
+        return self._answers.launcher(resp, session, applications, used, form_token=_form_token(request.client))
 
     on_head_home = on_get_home
 
@@ -58,8 +68,11 @@ class AccountPages:
         """End one of one's own sessions, all others, or all (field `session`)."""
         request, form = self._parse(req), await read_form(req)
         own = await self._login.find_team_session(request.client)
-        if own is None or not request.is_own_form:
-            return self._answers.redirect(resp, "/", ())
+        is_genuine = request.is_own_form and hmac.compare_digest(
+            form.get("token", "").encode(), _form_token(request.client).encode()
+        )
+        if own is None or not is_genuine:
+            return self._go_home(resp)
         chosen = form.get("session", "")
         if await self._logout.end_own(own, chosen):
             log_event(
@@ -72,12 +85,12 @@ class AccountPages:
         if chosen in ("all", own.id):
             cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
             return self._answers.logged_out(resp, cookies, start_url=None)
-        return self._answers.redirect(resp, "/", ())
+        return self._go_home(resp)
 
     async def on_get_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Ask first, unless a page of this host sent the person here."""
         request = self._parse(req)
-        return_to = find_single(parse_query(request.query), "returnTo") or ""
+        return_to = find_return_to(request, {})
         if return_to and self._logout.find_return_url(return_to) is None:
             return self._answers.invalid_return_url(resp)
         if request.fetch_site == "same-origin":
@@ -88,9 +101,12 @@ class AccountPages:
     async def on_post_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """End the session everywhere, and remove every cookie of ours from this host."""
         request, form = self._parse(req), await read_form(req)
+        return_to = find_return_to(request, form)
+        if return_to and self._logout.find_return_url(return_to) is None:
+            return self._answers.invalid_return_url(resp)
         if not request.is_own_form:
             return self._answers.logout_confirm(resp, None)
-        return await self._log_out(resp, request, form.get("return_to", ""))
+        return await self._log_out(resp, request, return_to)
 
     async def on_post_backchannel_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """A provider says that somebody has logged out there (OpenID Connect Back-Channel Logout 1.0)."""
@@ -106,6 +122,10 @@ class AccountPages:
         resp.status = falcon.HTTP_200
         return None
 
+    def _go_home(self, resp: falcon.asgi.Response) -> None:
+        self._answers.redirect(resp, f"https://{self._policies().config.team_domain}/", ())
+        resp.status = falcon.HTTP_303
+
     async def _log_out(self, resp: falcon.asgi.Response, request: EndpointRequest, unverified_return: str) -> None:
         session = await self._login.find_team_session(request.client)
         return_url = self._logout.find_return_url(unverified_return) if unverified_return else None
@@ -114,3 +134,9 @@ class AccountPages:
         log_logout(session, request)
         cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
         self._answers.logged_out(resp, cookies, start_url=None, go_on_url=at_provider or return_url)
+
+
+def _form_token(client: Client) -> str:
+    """Proves that a form came from a page that this very session was shown. Says nothing about the cookie."""
+    cookie = find_cookie(client.cookie_header, TEAM_COOKIE) or ""
+    return hashlib.sha256(f"authd form of\n{cookie}".encode()).hexdigest()

@@ -307,6 +307,8 @@ class Answers:
         session: Session | None,
         applications: Sequence[tuple[str, str]],
         sessions: Sequence[tuple[Session, int]],
+        *,
+        form_token: str = "",
     ) -> None:
         """The page at the root of the team host. `sessions` with the time of their last noted use, in Unix seconds."""
         page = self._pages.launcher(
@@ -314,6 +316,7 @@ class Answers:
             applications=applications,
             sessions=[describe_session(each, used_at, own=session) for each, used_at in sessions],
             end_action=f"{self._prefix}/end-session",
+            form_token=form_token,
             logout_action=f"{self._prefix}/logout",
         )
         self.page(resp, falcon.HTTP_200, page)

@@ -19,6 +19,7 @@ from authd.resources.nginx_request import NginxHeaders, parse_check_request
 from authd.resources.session import (
     EndpointRequest,
     expired_cookies,
+    find_return_to,
     log_logout,
     parse_endpoint_request,
     read_form,
@@ -88,7 +89,7 @@ class ApplicationHost:
         request = parse_endpoint_request(req)
         if self._only_verifies(request.url.host):
             return self._answers.not_found(resp)
-        return_to = find_single(parse_query(request.query), "returnTo") or ""
+        return_to = find_return_to(request, {})
         if return_to and self._logout.find_return_url(return_to) is None:
             return self._answers.invalid_return_url(resp)
         if request.fetch_site == "same-origin":
@@ -104,9 +105,13 @@ class ApplicationHost:
         request, form = parse_endpoint_request(req), await read_form(req)
         if self._only_verifies(request.url.host):
             return self._answers.not_found(resp)
+        return_to = find_return_to(request, form)
+        if return_to and self._logout.find_return_url(return_to) is None:
+            return self._answers.invalid_return_url(resp)
         if not request.is_own_form:
             return self._answers.logout_confirm(resp, None)
-        return await self._log_out(req, resp, request, form.get("scope", ""), form.get("return_to", ""))
+        scope = form.get("scope") or find_single(parse_query(request.query), "scope") or ""
+        return await self._log_out(req, resp, request, scope, return_to)
 
     async def _log_out(
         self,

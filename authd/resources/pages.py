@@ -261,10 +261,11 @@ class Pages:
         logout_action: str,
         sessions: Sequence[SessionLine] = (),
         end_action: str = "/",
+        form_token: str = "",
     ) -> Page:
         """The applications that are open to this account, as (name, URL), in this order; None: nobody is logged in.
 
-        A session is ended by a form (POST to `end_action`, field `session`: its id, `others` or `all`).
+        A session is ended by a form (POST to `end_action`, fields `token` and `session`: its id, `others` or `all`).
         """
         return self._render(
             "launcher",
@@ -272,6 +273,7 @@ class Pages:
             choices=[(name, verify_link(url)) for name, url in applications],
             sessions=sessions,
             end_action=verify_link(end_action),
+            form_token=form_token,
             logout_action=verify_link(logout_action),
         )
 

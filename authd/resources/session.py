@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -18,7 +19,7 @@ from authd.login_steps import Client
 from authd.model import Session
 from authd.policy.index import Application
 from authd.resources.nginx_request import NginxHeaders, parse_facts
-from authd.urls import OriginalUrl, find_original_url
+from authd.urls import OriginalUrl, find_original_url, find_single, parse_query
 
 MAX_FORM_BYTES = 65_536
 
@@ -65,6 +66,17 @@ async def read_form(req: falcon.asgi.Request) -> dict[str, str]:
     """The fields of a small form. A longer body is cut: nginx has refused it before."""
     body = await req.stream.read(MAX_FORM_BYTES)
     return dict(parse_qsl(body.decode("utf-8", "replace")))
+
+
+def find_return_to(request: EndpointRequest, form: Mapping[str, str]) -> str:
+    """Where a logout is to lead, unverified: from the confirming form, else from the address. "" for nowhere.
+
+    Named twice it is an address that nobody may be sent to: which of the two would count?
+    """
+    query = parse_query(request.query)
+    if form.get("return_to") or "returnTo" not in query:
+        return form.get("return_to", "")
+    return find_single(query, "returnTo") or "twice"
 
 
 def expired_cookies(cookie_header: str, token_cookie_name: str) -> tuple[str, ...]:

@@ -29,6 +29,9 @@ _LAST_USE = "last_use"
 _PROVIDER_TOKENS = "provider_tokens"
 _REFRESHING = "refreshing"
 _LOGOUT_TOKEN = "logout_token"
+_PROVIDER_LOGOUT = "provider_logout"
+# As long as an attempt may take.
+_PROVIDER_LOGOUT_SECONDS = 600
 _OPERATOR = "operator"
 _CODE = "code"
 _STATE = "state"
@@ -195,10 +198,28 @@ class Records:
         """True for one of all workers that want to refresh a session, which has so long to do it."""
         return await self._store.put_if_absent(_REFRESHING, session_id, b"", now=now, expires_at=now + seconds)
 
-    async def spend_logout_token(self, provider_id: str, token: LogoutToken, *, now: int) -> bool:
-        """Spend a logout token. True for exactly one of all who try."""
-        id_ = hashlib.sha256(f"{provider_id}\n{token.id}".encode()).hexdigest()
-        return await self._store.put_if_absent(_LOGOUT_TOKEN, id_, b"", now=now, expires_at=token.expires_at)
+    async def is_logout_token_spent(self, provider_id: str, token: LogoutToken, *, now: int) -> bool:
+        """Whether `spend_logout_token` was called for it."""
+        return await self._store.find(_LOGOUT_TOKEN, _logout_token_id(provider_id, token), now=now) is not None
+
+    async def spend_logout_token(self, provider_id: str, token: LogoutToken) -> None:
+        """A logout token has done its work, and ends nothing any more."""
+        id_ = _logout_token_id(provider_id, token)
+        await self._store.put(_LOGOUT_TOKEN, id_, b"", expires_at=token.expires_at)
+
+    async def note_provider_logout(self, provider_id: str, provider_session: str, *, now: int) -> None:
+        """A provider has ended a session of its own: logins with it that are under way have ended, too."""
+        id_ = _provider_owner(provider_id, provider_session)
+        await self._put(_PROVIDER_LOGOUT, id_, {"at": now}, now + _PROVIDER_LOGOUT_SECONDS)
+
+    async def is_logged_out_at_provider(self, session: Session, *, began_at: int) -> bool:
+        """Whether the provider has ended its own session of this new one since `began_at`."""
+        if not session.provider_session:
+            return False
+        id_ = _provider_owner(session.identity.provider_id, session.provider_session)
+        row = await self._store.find(_PROVIDER_LOGOUT, id_, now=session.created_at)
+        document = self._opened(_PROVIDER_LOGOUT, id_, row)
+        return document is not None and began_at <= document["at"]
 
     async def add_revocation(self, revocation: Revocation, *, now: int) -> None:
         """Write a revocation, and tell every worker. It is remembered as long as what it ends could live."""
@@ -352,6 +373,10 @@ class Records:
 def _owner(subject: str) -> str:
     """Whose sessions they are, without saying it to whoever reads the store."""
     return hashlib.sha256(f"authd sessions of\n{subject}".encode()).hexdigest()[:32]
+
+
+def _logout_token_id(provider_id: str, token: LogoutToken) -> str:
+    return hashlib.sha256(f"{provider_id}\n{token.id}".encode()).hexdigest()
 
 
 def _provider_owner(provider_id: str, name: str) -> str:

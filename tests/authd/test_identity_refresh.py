@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from authd.errors import ProviderRefusedError, ProviderUnavailableError
+from authd.errors import ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
 from authd.identity_refresh import RETRY_SECONDS, IdentityRefresh
 from authd.in_force import Policies
 from authd.model import Identity, Session, Vouched
@@ -169,3 +169,24 @@ async def test_nothing_of_the_tokens_can_be_read_in_the_store(house: House, sess
     assert b"a-secret-refresh-token" not in content
     assert b"an-id-token" not in content
     assert "a-secret" not in repr(ProviderTokens("a-secret", None))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProviderUnavailableError("corp", "timeout", "answered too late, after it had replaced the token"),
+        ProviderLiedError("corp", "refresh_empty", "an answer with a new token that we could not read"),
+    ],
+)
+async def test_a_provider_that_may_have_replaced_the_token_logs_nobody_out(
+    house: House, provider: Refreshing, session: Session, error: Exception
+) -> None:
+    refresh = make_refresh(house, house.sessions)
+    provider.says = [error, ProviderRefusedError("corp", "invalid_grant", "used before")]
+    for second in (0, RETRY_SECONDS + 1):
+        house.clock.now = NOW + HOUR + second
+        await use(house, refresh, session)
+
+    assert provider.shown == ["first", "first"]
+    assert await house.sessions.find(session.id) is not None
+    assert await house.records.find_provider_tokens(session.id, now=NOW) == ProviderTokens(None, "hint")

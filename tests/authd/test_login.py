@@ -14,6 +14,8 @@ import pytest
 
 from authd.attempts import ATTEMPT_SECONDS, META_SECONDS
 from authd.errors import LoginError, LoginLimitError, ProviderRefusedError
+from authd.in_force import Policies
+from authd.launcher import list_open_applications
 from authd.login import TEAM_COOKIE
 from authd.login_steps import Choose, Denied, Redirect
 from authd.model import Identity, Reason
@@ -370,8 +372,11 @@ async def test_the_launcher_lists_what_somebody_may_open(house: House, person: P
 
     def names(email: str) -> list[str]:
         changed = replace(session, identity=make_identity(email))
-        return [name for name, _ in house.login.open_applications(changed, make_client())]
+        policies = Policies(house.config, house.index, house.providers)
+        return [name for name, _ in list_open_applications(policies, changed, make_client())]
 
     assert "Grafana" in names("alice@example.com")
     assert "Grafana" not in names("mallory@example.net")
     assert "wiki" in names("mallory@example.net")
+    house.load(house.text.replace("  - id: wiki", "  - id: wiki\n    app_launcher_visible: false"))
+    assert "wiki" not in names("mallory@example.net")

@@ -215,7 +215,9 @@ def test_a_logout_leads_nowhere_else_and_logs_nobody_out(stack: Stack, target: s
     answer = browser.request(stack.url(GRAFANA, f"{LOGOUT}?returnTo={target}"))
     assert (answer.status, "Invalid redirect URL" in answer.text) == (400, True)
     posted = browser.request(stack.url(TEAM, LOGOUT), method="POST", headers=OWN_FORM, form={"return_to": target})
+    assert (posted.status, "Invalid redirect URL" in posted.text) == (400, True)
     assert "evil" not in posted.text
+    assert is_in(stack, browser)
 
 
 def test_a_person_sees_their_sessions_and_ends_one_or_all_others(stack: Stack) -> None:
@@ -232,7 +234,9 @@ def test_a_person_sees_their_sessions_and_ends_one_or_all_others(stack: Stack) -
     assert is_in(stack, here)
     assert is_in(stack, there)
 
-    here.request(end, method="POST", headers=OWN_FORM, form={"session": "others"})
+    token = re.search(r'name="token" value="([0-9a-f]+)"', home)
+    assert token
+    here.request(end, method="POST", headers=OWN_FORM, form={"session": "others", "token": token[1]})
 
     wait_until(lambda: not is_in(stack, there), "ended from here", WITHIN_SECONDS)
     assert is_in(stack, here)
