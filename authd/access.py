@@ -20,7 +20,7 @@ from authd.application_tokens import NO_RENEWAL, ApplicationTokens, Renewal
 from authd.client_certificates import machine_of_certificate
 from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
 from authd.machine_tokens import MachineTokens
-from authd.model import Decision, Facts, Outcome, Reason, Session
+from authd.model import Decision, Facts, Identity, Outcome, Reason, Session
 from authd.policy.decide import decide
 from authd.policy.index import Application, PolicyIndex
 from authd.tokens import MachineToken, VerifiedToken
@@ -95,6 +95,10 @@ class Access:
             unwelcome = replace(credential, reason=Reason.PROVIDER_NOT_ALLOWED)
             return Verdict(_refuse(application, request.facts, unwelcome), application)
         decision = decide(application, request.facts.about(identity, credential.machine))
+        if decision.reason is Reason.NO_POLICY_MATCHED and _lacks_evaluations(application, identity):
+            # A rule of that kind is newer than the login: the way through the team host asks.
+            unasked = replace(credential, reason=Reason.EVALUATION_MISSING)
+            return Verdict(_refuse(application, request.facts, unasked), application, credential)
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
         verdict = Verdict(decision, application, credential, index, is_cacheable)
         return self._judge_age(verdict, request) if decision.outcome is Outcome.ALLOW else verdict
@@ -228,6 +232,10 @@ def _is_scope_fine(index: PolicyIndex, request: CheckRequest) -> bool:
     """False if nginx was rendered when one application covered this host: its key is coarser than today's policies."""
     host = request.url.host
     return index.decision_scope(host) == "host" or request.scope.startswith(f"{host}/")
+
+
+def _lacks_evaluations(application: Application, identity: Identity | None) -> bool:
+    return identity is not None and any(rule.key not in identity.evaluations for rule in application.evaluations)
 
 
 def _may_open_without_login(application: Application) -> bool:

@@ -29,6 +29,7 @@ from authd.attempts import (
 )
 from authd.cookies import find_cookie, render_cookie
 from authd.errors import LoginError, TokenError
+from authd.evaluations import Evaluations
 from authd.in_force import Policies
 from authd.limits import LoginLimits
 from authd.login_steps import Choose, Client, Denied, Redirect
@@ -56,6 +57,7 @@ class Login:
         tokens: Tokens,
         application_tokens: ApplicationTokens,
         sessions: Sessions,
+        evaluations: Evaluations,
         records: Records,
         limits: LoginLimits,
         clock: Callable[[], float],
@@ -66,6 +68,7 @@ class Login:
         self._tokens = tokens
         self._application_tokens = application_tokens
         self._sessions = sessions
+        self._evaluations = evaluations
         self._records = records
         self._limits = limits
         self._clock = clock
@@ -348,6 +351,7 @@ class Login:
         client: Client,
         cookies: tuple[str, ...],
     ) -> Redirect | Denied:
+        session = await self._evaluations.complete(session, application)
         decision = decide(application, client.facts.about(session.identity))
         # Nobody is asked for a client certificate on the team host: the application's host will tell.
         if decision.outcome is not Outcome.ALLOW and not application.asks_for_certificates:

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     SERVICE_TOKEN_EXPIRED = "service_token_expired"
     SERVICE_TOKEN_DISABLED = "service_token_disabled"
     SERVICE_TOKEN_LIMITED = "service_token_limited"
+    EVALUATION_MISSING = "evaluation_missing"
     PROVIDER_NOT_ALLOWED = "provider_not_allowed"
     # refused (403)
     POLICY_DENY = "policy_deny"
@@ -63,7 +64,8 @@ class Identity:
     unless the provider says that it is verified (or is configured to be believed);
     `unverified_email` is for pages and logs only and never decides anything.
     `claims` holds only what the provider's `claims` setting names.
-    `authenticated_at` is in Unix seconds.
+    `authenticated_at` is in Unix seconds. `evaluations` holds what outside evaluators said of the person, by
+    `evaluation_key`: yes or no, and when (Unix seconds); one that could not say is missing.
     """
 
     subject: str
@@ -76,6 +78,7 @@ class Identity:
     auth_methods: tuple[str, ...]
     claims: Mapping[str, Any] = field(default_factory=dict)
     authenticated_at: int = 0
+    evaluations: Mapping[str, tuple[bool, int]] = field(default_factory=dict)
 
     @property
     def account(self) -> str:

@@ -21,6 +21,7 @@ from authd.model import Reason, Session
 
 APPLICATION = "app"
 ORGANISATION = "org"
+EVALUATION_SECONDS = 60
 # Clocks of two edges may differ; a token that was issued "in the future" by more than this is refused.
 CLOCK_LEEWAY_SECONDS = 60
 # `custom` is kept small: the token travels in a cookie and in a header (Access trims it at roughly 1 KB too).
@@ -75,6 +76,21 @@ class Tokens:
         custom = _trimmed(session.identity.claims)
         if custom:
             claims["custom"] = custom
+        return self._sign(claims)
+
+    def issue_evaluation_token(self, identity: Mapping[str, Any], *, evaluate_url: str, nonce: str) -> str:
+        """What an outside evaluator is asked with (reference/access-wire.md 3.6). It opens nothing: its type is its
+        own."""
+        now = int(self._clock())
+        claims = {
+            "aud": evaluate_url,
+            "exp": now + EVALUATION_SECONDS,
+            "iat": now,
+            "iss": self._issuer,
+            "type": "external_evaluation",
+            "nonce": nonce,
+            "identity": dict(identity),
+        }
         return self._sign(claims)
 
     def issue_organisation_token(self, session: Session) -> str:

@@ -17,6 +17,7 @@ from authd.config import Config, IdentityProviderConfig
 from authd.countries import Address, Countries
 from authd.credentials import Credentials
 from authd.errors import AuthdError, StoreError
+from authd.evaluations import Evaluations
 from authd.identity_refresh import IdentityRefresh
 from authd.in_force import Policies
 from authd.issuers import Issuers
@@ -148,6 +149,7 @@ class Worker:
             tokens=self.tokens,
             application_tokens=application_tokens,
             sessions=self.sessions,
+            evaluations=Evaluations(self.tokens, self.sessions, clock=self.clock, new_id=new_id),
             records=self.records,
             limits=limits,
             clock=self.clock,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 from authd.config.emails import parse_email, parse_email_domain
 from authd.config.mistakes import SettingError
@@ -83,3 +84,24 @@ def read_github_name(value: Any) -> str:
         allowed = "the name in the address, such as `my-org`, and a team's slug"
         raise SettingError("is no login of an organisation and no slug of a team", allowed=allowed)
     return text
+
+
+def read_evaluator(value: Any) -> str:
+    """An address that is asked: https, or http on a loopback address; no name and password in it, no fragment."""
+    text = require_text(value)
+    parts = urlsplit(text) if text.isascii() and text.isprintable() and " " not in text else None
+    is_plain = parts is not None and parts.hostname and parts.username is None and not parts.fragment
+    if (
+        parts is None
+        or not is_plain
+        or not (parts.scheme == "https" or _is_plain_loopback(parts.scheme, parts.hostname))
+    ):
+        raise SettingError("is no address that could be asked", allowed="https://..., or http on a loopback address")
+    return text
+
+
+def _is_plain_loopback(scheme: str, host: str | None) -> bool:
+    try:
+        return scheme == "http" and ip_address(host or "").is_loopback
+    except ValueError:
+        return False

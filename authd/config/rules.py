@@ -83,6 +83,14 @@ class GithubOrganizationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalEvaluationRule:
+    """Whoever an evaluator of the operator's says yes to, at the login. Both are addresses."""
+
+    evaluate_url: str
+    keys_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class TokenIssuerRule:
     """Machines with a token of this issuer."""
 
@@ -138,6 +146,7 @@ Rule = (
     | AuthMethodRule
     | OidcRule
     | GithubOrganizationRule
+    | ExternalEvaluationRule
     | TokenIssuerRule
     | TokenClaimRule
     | ServiceTokenRule
@@ -157,5 +166,6 @@ IDENTITY_RULES = (
     AuthMethodRule,
     OidcRule,
     GithubOrganizationRule,
+    ExternalEvaluationRule,
 )
 """Rules that only somebody who has logged in can answer (access-wire 3.3, column "identity")."""

@@ -18,6 +18,7 @@ from authd.config.fields import (
     read_client_id,
     read_email,
     read_email_domain,
+    read_evaluator,
     read_github_name,
     require_text,
 )
@@ -31,6 +32,7 @@ from authd.config.rules import (
     EmailListRule,
     EmailRule,
     EveryoneRule,
+    ExternalEvaluationRule,
     GeoRule,
     GithubOrganizationRule,
     GroupRule,
@@ -171,6 +173,11 @@ SELECTORS: Mapping[str, Selector] = {
         "Members of an organisation of a `github` provider, or of one of its teams.",
         optional=frozenset({"team"}),
     ),
+    "external_evaluation": Selector(
+        ExternalEvaluationRule,
+        {"evaluate_url": read_evaluator, "keys_url": read_evaluator},
+        "People to whom an evaluator of yours says yes when they log in.",
+    ),
     "token_issuer": Selector(TokenIssuerRule, {"id": require_text}, "Machines that bring a token of this issuer."),
     "token_claim": Selector(
         TokenClaimRule,
@@ -199,7 +206,6 @@ NOT_BUILT_SELECTORS = frozenset(
         "azureAD",
         "cloudflare_account_member",
         "device_posture",
-        "external_evaluation",
         "github_organization",
         "gsuite",
         "linked_app_token",

@@ -164,6 +164,7 @@ class OidcProvider:
             found,
             authenticated_at=identity.authenticated_at,
             auth_methods=found.auth_methods or identity.auth_methods,
+            evaluations=identity.evaluations,
         )
         return _vouch(kept, claims, tokens)
 

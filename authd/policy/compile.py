@@ -66,6 +66,8 @@ class RuleCompiler:
                 return rules.OidcRule(name, value, provider_id, is_groups)
             case written.GithubOrganizationRule(name, provider_id, team):
                 return rules.GithubOrganizationRule(f"{name}/{team}" if team else name, provider_id)
+            case written.ExternalEvaluationRule(evaluate_url, keys_url):
+                return rules.ExternalEvaluationRule(evaluate_url, keys_url)
             case written.ServiceTokenRule(client_id):
                 return rules.ServiceTokenRule(client_id)
             case written.AnyServiceTokenRule():

@@ -20,8 +20,8 @@ from authd.config.collector import pause_collector
 from authd.model import Session
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
-from authd.policy.rule_sets import RuleSet, asks_for_certificates
-from authd.policy.rules import FindCountry
+from authd.policy.rule_sets import RuleSet, asks_for_certificates, find_evaluations
+from authd.policy.rules import ExternalEvaluationRule, FindCountry
 
 # RFC 3986 pchar and the slash, less `;`, which no configured path holds.
 _PATH_SAFE = "/:@!$&'()*+,=~"
@@ -65,6 +65,7 @@ class Application:
     is_path_bound: bool
     credential_header: str | None
     asks_for_certificates: bool
+    evaluations: tuple[ExternalEvaluationRule, ...]
     issuer: str | None = None
 
 
@@ -207,6 +208,7 @@ def _build_application(config: Config, written: ApplicationConfig, compiler: Rul
         cookie_name=_derive_cookie_name(config, written, aud, is_path_bound),
         is_path_bound=is_path_bound,
         credential_header=written.read_service_tokens_from_header,
+        evaluations=tuple(dict.fromkeys(rule for policy in policies for rule in find_evaluations(policy.rules))),
         asks_for_certificates=any(asks_for_certificates(policy.rules) for policy in policies),
         issuer=written.issuer,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from authd.model import Facts
-from authd.policy.rules import Answer, CertificateRule, Rule, Step
+from authd.policy.rules import Answer, CertificateRule, ExternalEvaluationRule, Rule, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,23 @@ def evaluate(rules: RuleSet, facts: Facts, trace: list[Step] | None = None) -> A
     return None if included is None or required is None or excluded is None else True
 
 
-def asks_for_certificates(rules: RuleSet) -> bool:
-    """Whether any rule, also one within a group, looks at a client certificate."""
+def walk(rules: RuleSet) -> Iterator[Rule]:
+    """Every rule, those within groups too."""
     for rule in (*rules.include, *rules.require, *rules.exclude):
-        if isinstance(rule, CertificateRule) or (isinstance(rule, GroupRule) and asks_for_certificates(rule.rules)):
-            return True
-    return False
+        if isinstance(rule, GroupRule):
+            yield from walk(rule.rules)
+        else:
+            yield rule
+
+
+def asks_for_certificates(rules: RuleSet) -> bool:
+    """Whether any rule looks at a client certificate."""
+    return any(isinstance(rule, CertificateRule) for rule in walk(rules))
+
+
+def find_evaluations(rules: RuleSet) -> list[ExternalEvaluationRule]:
+    """The rules that an evaluator has to be asked about."""
+    return [rule for rule in walk(rules) if isinstance(rule, ExternalEvaluationRule)]
 
 
 def find_deciding_rule(rules: RuleSet, facts: Facts) -> str | None:

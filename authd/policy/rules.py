@@ -224,6 +224,29 @@ class GithubOrganizationRule:
 
 
 @dataclass(frozen=True, slots=True)
+class ExternalEvaluationRule:
+    """What was said at the login; None where nobody could say, which lets nobody in and spares nobody a denial."""
+
+    evaluate_url: str
+    keys_url: str
+
+    @property
+    def text(self) -> str:
+        return f"external_evaluation: {self.evaluate_url}"
+
+    @property
+    def key(self) -> str:
+        """By the keys, too: another evaluator may come to answer at the same address."""
+        return f"{self.evaluate_url} {self.keys_url}"
+
+    def answer(self, facts: Facts, trace: list[Step] | None) -> Answer:
+        if facts.identity is None:
+            return None
+        said = facts.identity.evaluations.get(self.key)
+        return None if said is None else said[0]
+
+
+@dataclass(frozen=True, slots=True)
 class TokenIssuerRule:
     issuer_id: str
 

@@ -387,4 +387,5 @@ def _parse_session(document: dict[str, Any]) -> Session:
     identity = document.pop("identity")
     identity["groups"] = tuple(identity["groups"])
     identity["auth_methods"] = tuple(identity["auth_methods"])
+    identity["evaluations"] = {key: tuple(said) for key, said in identity.get("evaluations", {}).items()}
     return Session(identity=Identity(**identity), **document)

@@ -16,6 +16,7 @@ from authd.application_tokens import ApplicationTokens
 from authd.attempts import Attempts
 from authd.config import Config, parse_config
 from authd.credentials import CheckRequest, Credentials
+from authd.evaluations import Evaluations
 from authd.in_force import Policies, Provider
 from authd.issuers import Issuers
 from authd.issuers.key_source import FETCH_SECONDS
@@ -188,6 +189,7 @@ class House:
             tokens=self.tokens,
             application_tokens=application_tokens,
             sessions=self.sessions,
+            evaluations=Evaluations(self.tokens, self.sessions, clock=self.clock, new_id=lambda length: "n" * length),
             records=self.records,
             limits=LoginLimits(self.store, limits=lambda: (30, 10, 60), clock=self.clock),
             clock=self.clock,

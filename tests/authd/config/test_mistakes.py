@@ -75,6 +75,7 @@ def test_a_mistake_reads_like_this() -> None:
     assert told[3] == (
         "line 10: groups[0].include[0].emial: unknown selector (got emial); allowed: email, email_domain, "
         "email_list, everyone, ip, ip_list, geo, group, login_method, auth_method, oidc, github-organization, "
+        "external_evaluation, "
         "token_issuer, token_claim, service_token, any_valid_service_token, certificate, common_name, "
         "did you mean email?"
     )

@@ -17,6 +17,7 @@ from authd.config.rules import (
     EmailListRule,
     EmailRule,
     EveryoneRule,
+    ExternalEvaluationRule,
     GeoRule,
     GithubOrganizationRule,
     GroupRule,
@@ -34,6 +35,7 @@ from authd.config.selectors import NOT_BUILT_SELECTORS, SELECTORS, find_selector
 _OIDC = {"claim_name": "department", "claim_value": "sales", "identity_provider_id": "corp"}
 
 _CLIENT_ID = "0123456789abcdef" * 2 + ".access"
+_EVALUATION = {"evaluate_url": "https://e.example/evaluate", "keys_url": "https://e.example/keys"}
 _TEAM = {"name": "Octo", "team": "core", "identity_provider_id": "hub"}
 _NAME = {"common_name": "probe-1", "authority_id": "devices"}
 _CLAIM = {"claim_name": "ref", "claim_value": "refs/heads/main", "token_issuer_id": "github"}
@@ -59,6 +61,11 @@ _CLAIM = {"claim_name": "ref", "claim_value": "refs/heads/main", "token_issuer_i
         ({"oidc": _OIDC}, {"oidc": _OIDC}, OidcRule("department", "sales", "corp")),
         ({"token_issuer": {"id": "github"}}, {"token_issuer": "github"}, TokenIssuerRule("github")),
         ({"github-organization": _TEAM}, {"github-organization": _TEAM}, GithubOrganizationRule("octo", "hub", "core")),
+        (
+            {"external_evaluation": _EVALUATION},
+            {"external_evaluation": _EVALUATION},
+            ExternalEvaluationRule("https://e.example/evaluate", "https://e.example/keys"),
+        ),
         ({"service_token": {"token_id": _CLIENT_ID}}, {"service_token": _CLIENT_ID}, ServiceTokenRule(_CLIENT_ID)),
         ({"any_valid_service_token": {}}, {"any_valid_service_token": True}, AnyServiceTokenRule()),
         ({"certificate": {"authority_id": "devices"}}, {"certificate": "devices"}, CertificateRule("devices")),
@@ -78,7 +85,7 @@ def test_every_selector_is_tried_above_and_knows_its_own_key() -> None:
 def _example(key: str) -> dict[str, Any]:
     values = {"email": "a@b.c", "email_domain": "b.c", "ip": "10.0.0.1", "everyone": {}, "geo": "DE", "oidc": _OIDC}
     values |= {"token_claim": _CLAIM, "service_token": _CLIENT_ID, "any_valid_service_token": {}, "common_name": _NAME}
-    values |= {"github-organization": _TEAM}
+    values |= {"github-organization": _TEAM, "external_evaluation": _EVALUATION}
     return {key: values.get(key, "name")}
 
 
