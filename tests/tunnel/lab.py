@@ -222,7 +222,7 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, timeout=20)
 
 
-def start_edge(lab: Lab) -> None:
+def start_edge(lab: Lab, *, http: str = "") -> None:
     """sshd behind its socket, the watch, nginx with the rendered upstreams. Origins are added before."""
     (lab.edge).mkdir(exist_ok=True)
     if not (lab.edge / "host_ed25519").exists():
@@ -241,18 +241,20 @@ def start_edge(lab: Lab) -> None:
         log="sshd.log",
     )
     start_watch(lab)
-    start_nginx(lab)
+    start_nginx(lab, more=http)
 
 
 def start_watch(lab: Lab) -> subprocess.Popen[bytes]:
-    return lab.start(EDGE, sys.executable, "-m", "authd.cli", "tunnel", "watch", *lab.directories(), log="watch.log")
+    watch = lab.start(EDGE, sys.executable, "-m", "authd.cli", "tunnel", "watch", *lab.directories(), log="watch.log")
+    wait_until((lab.run_directory / "status.json").exists, seconds=20)
+    return watch
 
 
 def render_edge(lab: Lab) -> None:
     lab.authd("render", "edge", "--out", str(lab.edge / "out"), *lab.directories())
 
 
-def start_nginx(lab: Lab) -> None:
+def start_nginx(lab: Lab, *, more: str = "") -> None:
     http = lab.directory / "nginx"
     http.mkdir()
     (http / "nginx.conf").write_text(f"""
@@ -263,6 +265,7 @@ def start_nginx(lab: Lab) -> None:
             access_log off; client_body_temp_path {http}/body; proxy_temp_path {http}/proxy;
             fastcgi_temp_path {http}/f; uwsgi_temp_path {http}/u; scgi_temp_path {http}/s;
             include {lab.edge}/out/authd-tunnels.conf;
+            {more}
             map $http_upgrade $authd_connection {{ default upgrade; '' ''; }}
             server {{
                 listen {lab.address(EDGE)}:80;
