@@ -31,7 +31,7 @@ HOSTS = {CLIENT: 1, EDGE: 2, ORIGIN: 3, SECOND: 4}
 UIDS = {"app1": 64101, "app2": 64102}
 NGINX_GROUP = "www-data"
 _IDENTITY = Path(__file__).parents[2] / "nginx/authd-identity.conf"
-_TEST_APPLICATION = Path(__file__).parent / "application.py"
+TEST_APPLICATION = Path(__file__).parent / "application.py"
 
 
 def require_lab() -> None:
@@ -298,7 +298,7 @@ def add_origin(lab: Lab, name: str, *options: str) -> Path:
 
 def start_origin(lab: Lab, host: str, name: str, *, connections: int = 4) -> None:
     """The application on its loopback address, and the connectors."""
-    lab.start(host, sys.executable, str(_TEST_APPLICATION), name, log=f"application-{name}.log")
+    lab.start(host, sys.executable, str(TEST_APPLICATION), name, log=f"application-{name}.log")
     for number in range(1, connections + 1):
         start_connector(lab, host, name, number)
 
