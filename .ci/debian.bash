@@ -18,6 +18,7 @@ declare -A PACKAGE_OF=(
     [sshd]=openssh-server
     [ssh]=openssh-client
     [wg]=wireguard-tools
+    [wireguard-go]=wireguard-go
     [curl]=curl
     [gcc]='gcc libc6-dev'
 )

@@ -16,6 +16,9 @@ from bench.in_process import measure_check
 from bench.installation import HOST, Installation, run_installation
 from bench.ipranges import holds, measure_ipranges, render_line
 from bench.load import Load, run_wrk
+from bench.tunnel import holds as tunnel_holds
+from bench.tunnel import measure_tunnel
+from bench.tunnel import render_line as render_tunnel
 
 RESULTS = Path(__file__).parent / "results"
 # What must hold (issue 2); --assert fails below it.
@@ -46,6 +49,7 @@ def main() -> int:
         typical, least = measure_check(directory / "uncached" / "authd.yml", uncached.token)
     result = {
         "ipranges": measure_ipranges(min(options.rounds, 3)),
+        "tunnel": measure_tunnel(min(options.rounds, 3)),
         "cases": _summarise(rounds, _cases(uncached, cached)),
         "check_in_process_us": {"median": round(typical, 1), "minimum": round(least, 1)},
         "rounds": options.rounds,
@@ -122,6 +126,8 @@ def _render_table(result: dict[str, Any]) -> str:
         lines.append(f"| {row['what']} | {row['requests_per_second']:,} | {ratio['median']:.2f} [{spread}] |")
     check = result["check_in_process_us"]
     lines += [f"\n{render_line(line)}" for line in result["ipranges"]]
+    if result["tunnel"]:
+        lines.append(f"\n{render_tunnel(result['tunnel'])}")
     lines.append(f"\ncheck in process, remembered token: {check['median']} µs (best {check['minimum']})")
     return "\n".join(lines)
 
@@ -137,6 +143,8 @@ def _judge(result: dict[str, Any]) -> int:
             f"check in process: {result['check_in_process_us']['median']} µs, at most {MOST_CHECK_MICROSECONDS}"
         )
     failed += [render_line(line) for line in result["ipranges"] if not holds(line)]
+    if not tunnel_holds(result["tunnel"]):
+        failed.append(render_tunnel(result["tunnel"]))
     for line in failed:
         print(f"below what is demanded: {line}", file=sys.stderr)
     return 1 if failed else 0

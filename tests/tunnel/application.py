@@ -1,4 +1,4 @@
-"""An application behind a tunnel, on 127.0.0.1:8080 alone: `python application.py NAME`.
+"""An application behind a tunnel, on 127.0.0.1:8080 alone: `python application.py NAME [ADDRESS]`.
 
 `/` says NAME; `/upload` answers with length and hash of the body; `/events` sends one event every 0.2 s, each with its
 time; `/stuck` never answers; a request with `Upgrade` gets a 101 and then its own bytes back.
@@ -73,4 +73,4 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     ThreadingHTTPServer.request_queue_size = 512
-    ThreadingHTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+    ThreadingHTTPServer((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", 8080), Handler).serve_forever()

@@ -31,7 +31,7 @@ HOSTS = {CLIENT: 1, EDGE: 2, ORIGIN: 3, SECOND: 4}
 UIDS = {"app1": 64101, "app2": 64102}
 NGINX_GROUP = "www-data"
 _IDENTITY = Path(__file__).parents[2] / "nginx/authd-identity.conf"
-_TEST_APPLICATION = Path(__file__).parent / "application.py"
+TEST_APPLICATION = Path(__file__).parent / "application.py"
 
 
 def require_lab() -> None:
@@ -222,7 +222,7 @@ def _ip(*arguments: str) -> None:
     subprocess.run(["ip", *arguments], check=True, timeout=20)
 
 
-def start_edge(lab: Lab) -> None:
+def start_edge(lab: Lab, *, http: str = "") -> None:
     """sshd behind its socket, the watch, nginx with the rendered upstreams. Origins are added before."""
     (lab.edge).mkdir(exist_ok=True)
     if not (lab.edge / "host_ed25519").exists():
@@ -241,18 +241,20 @@ def start_edge(lab: Lab) -> None:
         log="sshd.log",
     )
     start_watch(lab)
-    start_nginx(lab)
+    start_nginx(lab, more=http)
 
 
 def start_watch(lab: Lab) -> subprocess.Popen[bytes]:
-    return lab.start(EDGE, sys.executable, "-m", "authd.cli", "tunnel", "watch", *lab.directories(), log="watch.log")
+    watch = lab.start(EDGE, sys.executable, "-m", "authd.cli", "tunnel", "watch", *lab.directories(), log="watch.log")
+    wait_until((lab.run_directory / "status.json").exists, seconds=20)
+    return watch
 
 
 def render_edge(lab: Lab) -> None:
     lab.authd("render", "edge", "--out", str(lab.edge / "out"), *lab.directories())
 
 
-def start_nginx(lab: Lab) -> None:
+def start_nginx(lab: Lab, *, more: str = "") -> None:
     http = lab.directory / "nginx"
     http.mkdir()
     (http / "nginx.conf").write_text(f"""
@@ -263,6 +265,7 @@ def start_nginx(lab: Lab) -> None:
             access_log off; client_body_temp_path {http}/body; proxy_temp_path {http}/proxy;
             fastcgi_temp_path {http}/f; uwsgi_temp_path {http}/u; scgi_temp_path {http}/s;
             include {lab.edge}/out/authd-tunnels.conf;
+            {more}
             map $http_upgrade $authd_connection {{ default upgrade; '' ''; }}
             server {{
                 listen {lab.address(EDGE)}:80;
@@ -295,7 +298,7 @@ def add_origin(lab: Lab, name: str, *options: str) -> Path:
 
 def start_origin(lab: Lab, host: str, name: str, *, connections: int = 4) -> None:
     """The application on its loopback address, and the connectors."""
-    lab.start(host, sys.executable, str(_TEST_APPLICATION), name, log=f"application-{name}.log")
+    lab.start(host, sys.executable, str(TEST_APPLICATION), name, log=f"application-{name}.log")
     for number in range(1, connections + 1):
         start_connector(lab, host, name, number)
 
