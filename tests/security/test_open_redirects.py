@@ -34,6 +34,7 @@ def every_form(text: str) -> list[str]:
 
 def links(answer: Reply) -> list[str]:
     found = re.findall(rb"""(?:href|action|src)\s*=\s*["']?([^"'>\s]*)""", answer.body)
+    found += re.findall(rb"""content="0; url=([^"]*)""", answer.body)
     return [html.unescape(link.decode()) for link in found] + answer.get_all("location") + answer.get_all("refresh")
 
 
@@ -79,6 +80,29 @@ async def test_no_address_leads_off_our_hosts(edge: Edge) -> None:
     astray = {link for (link, _), place in judged if place is None or place["origin"] not in (APP, TEAM)}
     assert len(cases) > 1000
     assert astray == set()
+
+
+def test_a_logout_leads_to_our_own_hosts_alone(edge: Edge) -> None:
+    """Each string alone, and behind an address of ours as far as it is one: what is kept leads to us."""
+    before = [
+        "",
+        "https:",
+        "https://",
+        APP,
+        f"{APP}/",
+        f"{APP}@",
+        "https://grafana.test",
+        TEAM,
+        "https://x@grafana.test",
+    ]
+    texts = [f"{start}{text}" for start in before for string in STRINGS for text in (string, *every_form(string))]
+    kept = [(url, f"{TEAM}/") for text in texts if (url := edge.worker.logout.find_return_url(text)) is not None]
+    assert len(kept) > 20
+    assert {
+        url
+        for (url, _), place in zip(kept, resolve_all(kept), strict=True)
+        if place is None or place["origin"] not in (APP, TEAM)
+    } == set()
 
 
 async def walk(edge: Edge, answer: Reply, logged_in: str) -> str:
