@@ -174,6 +174,8 @@ class ProviderError(AuthdError):
         self.provider_id = provider_id
         self.cause = cause
         self.sentence = message
+        # Where a refresh failed after the provider had replaced the token: the only one that is good from now on.
+        self.replaced_token: str | None = None
         super().__init__(f"identity provider {provider_id}: {message}")
 
 

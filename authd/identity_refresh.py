@@ -90,7 +90,10 @@ class IdentityRefresh:
             # Also what is wrong with us, such as a client secret that was replaced: nobody's fault who is logged in.
             # Only an answer that says no is one: who took too long may have replaced the token nevertheless.
             is_unsure = tokens.is_asking or not isinstance(error, ProviderRefusedError)
-            await self._records.put_provider_tokens(session, replace(tokens, is_asking=is_unsure))
+            kept = replace(tokens, is_asking=is_unsure)
+            if error.replaced_token:
+                kept = replace(tokens, refresh_token=error.replaced_token, is_asking=False)
+            await self._records.put_provider_tokens(session, kept)
             self._outages.report("identity.not_refreshed", key=error.provider_id, message=str(error))
             return
         if tokens.is_asking and error.cause == "invalid_grant":

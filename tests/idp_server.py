@@ -96,6 +96,8 @@ class FakeProvider:
 
     def redeem(self, form: dict[str, str], authorization: str) -> tuple[int, Any]:
         self.token_requests.append(form | {"authorization": authorization})
+        if form.get("grant_type") == "refresh_token" and self._knows_client(form, authorization):
+            return self._refresh(form["refresh_token"])
         asked = self._codes.pop(form.get("code", ""), None)
         if not self._knows_client(form, authorization):
             return 401, {"error": "invalid_client"}
@@ -110,6 +112,13 @@ class FakeProvider:
         if "token-without-id-token" not in self.misbehave:
             answer["id_token"] = self._id_token(asked, access_token)
         return 400 if "token-with-400" in self.misbehave else 200, answer
+
+    def _refresh(self, refresh_token: str) -> tuple[int, Any]:
+        """Any token is good for one more, which is one letter longer."""
+        access_token = secrets.token_urlsafe(16)
+        id_token = self._id_token({"client_id": CLIENT_ID, "nonce": "of the login"}, access_token)
+        answer = {"access_token": access_token, "token_type": "Bearer", "id_token": id_token}
+        return 200, answer | {"refresh_token": f"{refresh_token}+"}
 
     def userinfo(self, authorization: str) -> tuple[str, bytes]:
         person = self._access_tokens.get(authorization.removeprefix("Bearer "), {"sub": "unknown"})

@@ -143,20 +143,18 @@ class OidcProvider:
         ProviderRefusedError with the cause `invalid_grant` or `other_subject` means that the provider does not know
         the person any more. What the ID token of the login said of methods (`amr`) stays, where nothing new is said.
         """
-        async with self._deadline("refresh"):
-            metadata = await self._metadata.get()
-            tokens = await self._http.run(
-                "refreshed token answer", lambda call: refresh_tokens(call, self._client, metadata, refresh_token)
-            )
-            claims = await self._verify_refreshed(tokens, metadata)
-            sources = [claims] if claims else []
-            if metadata.userinfo_endpoint and tokens.access_token and lacks_claims(self._config, claims):
-                subject = identity.provider_subject
-                sources.append(await self._fetch_userinfo(metadata, tokens.access_token, subject))
-        if not sources:
-            raise self._lied("refresh_empty", "the refresh brought neither an ID token nor userinfo")
-        if any(source["sub"] != identity.provider_subject for source in sources):
-            raise ProviderRefusedError(self._config.id, "other_subject", "the refresh was about somebody else")
+        tokens = None
+        try:
+            async with self._deadline("refresh"):
+                metadata = await self._metadata.get()
+                tokens = await self._http.run(
+                    "refreshed token answer", lambda call: refresh_tokens(call, self._client, metadata, refresh_token)
+                )
+                claims = await self._verify_refreshed(tokens, metadata)
+                sources = await self._gather_refreshed(tokens, claims, metadata, identity.provider_subject)
+        except ProviderError as error:
+            error.replaced_token = tokens.refresh_token if tokens else None
+            raise
         found = build_identity(
             self._config, provider_subject=identity.provider_subject, sources=sources, now=self._clock()
         )
@@ -167,6 +165,19 @@ class OidcProvider:
             evaluations=identity.evaluations,
         )
         return _vouch(kept, claims, tokens)
+
+    async def _gather_refreshed(
+        self, tokens: TokenAnswer, claims: Mapping[str, Any], metadata: ProviderMetadata, subject: str
+    ) -> list[Mapping[str, Any]]:
+        # Before userinfo is asked, which must be about the same person as before.
+        if claims and claims["sub"] != subject:
+            raise ProviderRefusedError(self._config.id, "other_subject", "the refresh was about somebody else")
+        sources = [claims] if claims else []
+        if metadata.userinfo_endpoint and tokens.access_token and lacks_claims(self._config, claims):
+            sources.append(await self._fetch_userinfo(metadata, tokens.access_token, subject))
+        if not sources:
+            raise self._lied("refresh_empty", "the refresh brought neither an ID token nor userinfo")
+        return sources
 
     async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
         """OpenID Connect RP-Initiated Logout 1.0; None where the provider offers none, or is not to be asked."""

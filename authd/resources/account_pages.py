@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable
+from typing import Any
 
 import falcon
 import falcon.asgi
 
-from authd.audit import log_event
+from authd.audit import OutageLog, log_event
 from authd.cookies import find_cookie
 from authd.errors import ProviderError
 from authd.in_force import Policies
@@ -46,6 +47,8 @@ class AccountPages:
         self._sessions = sessions
         self._answers = answers
         self._parse = host.parse
+        # Anybody can post nonsense there: once a minute is enough of each kind.
+        self._refusals = OutageLog(log=_warn)
 
     async def on_get_home(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """The page at `/`: the applications that this person may open, and where they are logged in."""
@@ -116,7 +119,13 @@ class AccountPages:
         try:
             ended = await self._logout.end_by_provider(token[:MAX_LOGOUT_TOKEN_CHARACTERS])
         except ProviderError as error:
-            log_event("logout.refused", level="warning", idp=error.provider_id, reason=error.cause, message=str(error))
+            self._refusals.report(
+                "logout.refused",
+                key=f"{error.provider_id} {error.cause}",
+                idp=error.provider_id,
+                reason=error.cause,
+                message=str(error),
+            )
             return self._answers.json(resp, falcon.HTTP_400, {"error": "invalid_request"})
         log_event("logout.by_provider", sessions=ended)
         resp.status = falcon.HTTP_200
@@ -134,6 +143,10 @@ class AccountPages:
         log_logout(session, request)
         cookies = expired_cookies(request.client.cookie_header, self._policies().config.cookie_name)
         self._answers.logged_out(resp, cookies, start_url=None, go_on_url=at_provider or return_url)
+
+
+def _warn(event: str, **fields: Any) -> None:
+    log_event(event, **{**fields, "level": "warning"})
 
 
 def _form_token(client: Client) -> str:

@@ -190,3 +190,18 @@ async def test_a_provider_that_may_have_replaced_the_token_logs_nobody_out(
     assert provider.shown == ["first", "first"]
     assert await house.sessions.find(session.id) is not None
     assert await house.records.find_provider_tokens(session.id, now=NOW) == ProviderTokens(None, "hint")
+
+
+async def test_a_token_that_was_replaced_before_a_failure_is_the_one_to_go_on_with(
+    house: House, provider: Refreshing, session: Session
+) -> None:
+    refresh = make_refresh(house, house.sessions)
+    error = ProviderUnavailableError("corp", "timeout", "userinfo did not arrive")
+    error.replaced_token = "second"
+    provider.says = [error, ProviderRefusedError("corp", "invalid_grant", "gone")]
+    for second in (0, RETRY_SECONDS + 1):
+        house.clock.now = NOW + HOUR + second
+        await use(house, refresh, session)
+
+    assert provider.shown == ["first", "second"]
+    assert await house.sessions.find(session.id) is None, "a refusal of the token that is good is a word"

@@ -142,6 +142,15 @@ def test_what_the_provider_did_not_say_ends_nothing(stack: Stack, receiver: Rece
     assert signature
 
 
+def test_nonsense_does_not_fill_the_log(stack: Stack) -> None:
+    before = len(stack.events("logout.refused"))
+    for number in range(20):
+        assert tell(stack, f"nonsense-{number}") == 400
+
+    # Two workers, and a minute may begin in between.
+    assert len(stack.events("logout.refused")) - before <= 4
+
+
 def test_a_get_is_no_logout(stack: Stack) -> None:
     assert stack.browser().request(stack.url(TEAM, f"{BACKCHANNEL}?logout_token=x")).status in (403, 404, 405)
 
