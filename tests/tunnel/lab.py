@@ -230,6 +230,7 @@ def start_edge(lab: Lab, *, http: str = "") -> None:
     render_edge(lab)
     lab.start(
         EDGE,
+        *confine(lab, "authd-tunnel-edge@.service"),
         "systemd-socket-activate",
         "--accept",
         "--inetd",
@@ -244,8 +245,20 @@ def start_edge(lab: Lab, *, http: str = "") -> None:
     start_nginx(lab, more=http)
 
 
+def confine(lab: Lab, unit: str) -> list[str]:
+    """The capabilities that a rendered unit leaves, and no new privileges: what systemd would do of it."""
+    lines = (lab.edge / "out" / unit).read_text().splitlines()
+    (allowed,) = [line.partition("=")[2] for line in lines if line.startswith("CapabilityBoundingSet=")]
+    names = [name.removeprefix("CAP_").lower() for name in allowed.split()]
+    assert names
+    return ["setpriv", "--no-new-privs", f"--bounding-set=-all,{','.join(f'+{name}' for name in names)}"]
+
+
 def start_watch(lab: Lab) -> subprocess.Popen[bytes]:
-    watch = lab.start(EDGE, sys.executable, "-m", "authd.cli", "tunnel", "watch", *lab.directories(), log="watch.log")
+    confined = confine(lab, "authd-tunnel-watch.service")
+    watch = lab.start(
+        EDGE, *confined, sys.executable, "-m", "authd.cli", "tunnel", "watch", *lab.directories(), log="watch.log"
+    )
     wait_until((lab.run_directory / "status.json").exists, seconds=20)
     return watch
 
