@@ -43,6 +43,7 @@ from authd.urls import encode_parameter, find_return_path, find_single, parse_qu
 
 TEAM_COOKIE = "__Host-authd_team"
 MAX_ROUNDS = 3
+_MOST_WAIT_SECONDS = 3.0
 
 
 class Login:
@@ -149,8 +150,9 @@ class Login:
                 raise LoginError("certificate_needed", 403, sentence, return_url)
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
-        # Somebody who has just left the application: a token of the same second would be taken for one of before.
-        await asyncio.sleep(max(0.0, min(2.0, session.left.get(application.aud, 0) + 1 - self._clock())))
+        # Just left or revoked: a token of the same second would be taken for one of before.
+        left_at = self._sessions.left_at(session, application.aud)
+        await asyncio.sleep(max(0.0, min(_MOST_WAIT_SECONDS, left_at + 1 - self._clock())))
         now = self._clock()
         issued = self._application_tokens.issue(session, application, decision)
         counted = AppSession(

@@ -69,6 +69,6 @@ class Revocations:
         )
         return any(session.created_at <= self._not_before.get(key, 0) for key in keys)
 
-    def ends_token(self, audience: str, issued_at: int) -> bool:
-        """Whether a token for an application has ended by any of them."""
-        return bool(self._not_before) and issued_at <= self._not_before.get((Scope.APPLICATION, audience), 0)
+    def tokens_ended_at(self, audience: str) -> int:
+        """The last second whose tokens for an application have ended by any of them; 0 if none have."""
+        return self._not_before.get((Scope.APPLICATION, audience), 0) if self._not_before else 0

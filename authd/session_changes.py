@@ -100,13 +100,20 @@ class SessionChanges:
         if not found and provider_id not in {each.id for each in self._config.identity_providers}:
             raise SessionChangeError(f"no identity provider has the id {provider_id}, and no session came from one")
         await self._sessions.revoke(Scope.PROVIDER, provider_id)
+        await self._end_what_is_ahead(provider_id)
         return Revoked(f"every session that began with {provider_id}", len(found))
 
     async def revoke_everything(self) -> Revoked:
         """End every session."""
         found = await self.list(person=None, provider=None)
         await self._sessions.revoke(Scope.EVERYTHING, "")
+        await self._end_what_is_ahead(None)
         return Revoked("every session", len(found))
+
+    async def _end_what_is_ahead(self, provider_id: str | None) -> None:
+        """After a revocation: sessions that live on began after it, by the clock of the machine that wrote them."""
+        for session in await self.list(person=None, provider=provider_id):
+            await self._sessions.end(session)
 
 
 def render_session(session: Session) -> dict[str, object]:

@@ -20,6 +20,8 @@ from authd.state.base import Store, Tombstone
 from authd.state.records import REVOKED, SESSION, SESSION_CHANGED, Records
 
 POLL_SECONDS = 0.5
+# Every worker has heard of a revocation by then.
+HEARD_SECONDS = 2
 MAX_REMEMBERED = 20_000
 
 
@@ -132,8 +134,12 @@ class Sessions:
 
     def has_left(self, session: Session, audience: str, issued_at: int) -> bool:
         """Whether a token of this session for this application has ended, though the session lives."""
-        left_at = session.left.get(audience) if session.left else None
-        return (left_at is not None and issued_at <= left_at) or self._revocations.ends_token(audience, issued_at)
+        return issued_at <= self.left_at(session, audience)
+
+    def left_at(self, session: Session, audience: str) -> int:
+        """The last second whose tokens of this session for this application have ended, 0 if none have."""
+        left_at = session.left.get(audience, 0) if session.left else 0
+        return max(left_at, self._revocations.tokens_ended_at(audience))
 
     def why_gone(self, session_id: str) -> Reason:
         """Why `find` has no such session, as far as this worker knows: ended, idle, or expired or never heard of."""
@@ -185,7 +191,9 @@ class Sessions:
     async def revoke(self, scope: Scope, id_: str) -> None:
         """End all that a scope and id stand for and that began until now, everywhere. Raises StoreError."""
         now = int(self._clock())
-        revocation = Revocation(scope, id_, now)
+        # As with `leave`: until it hears of this, a worker may renew what it should refuse.
+        not_before = now + HEARD_SECONDS if scope is Scope.APPLICATION else now
+        revocation = Revocation(scope, id_, not_before)
         await self._records.add_revocation(revocation, now=now)
         self._learn(revocation.render())
 

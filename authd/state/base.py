@@ -75,8 +75,11 @@ class Store(Protocol):
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """The living value, or None."""
 
-    async def find_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
-        """The living values of that kind and owner, at most MOST_OWNED, those that end last first."""
+    async def find_owned(self, kind: str, owner: str, *, now: int, skip: int = 0) -> list[StoredValue]:
+        """The living values of that kind and owner, at most MOST_OWNED, those that end last first.
+
+        `skip` passes over so many: a multiple of MOST_OWNED, until the answer is empty, reads all of them.
+        """
 
     async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """Remove the living value and return it: for exactly one of all who try at once, None for the others."""

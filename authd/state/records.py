@@ -18,7 +18,7 @@ from authd.keys import Keyring, SigningKey, generate_keyring, parse_keyring, ren
 from authd.model import Identity, LogoutToken, Session
 from authd.revocations import Revocation, Scope
 from authd.sealing import Sealer
-from authd.state.base import Store, StoredValue
+from authd.state.base import MOST_OWNED, Store, StoredValue
 
 SESSION = "session"
 SESSION_CHANGED = "session_changed"
@@ -230,8 +230,12 @@ class Records:
         await self._store.end(REVOKED, revocation.render(), now=now, remembered_until=until)
 
     async def list_revocations(self, *, now: int) -> list[Revocation]:
-        """All that still count, at most 500."""
-        rows = await self._store.find_owned(REVOCATION, _OPERATOR, now=now)
+        """All that still count, however many: one that is missing would let somebody in again."""
+        rows: list[StoredValue] = []
+        skip = 0
+        while page := await self._store.find_owned(REVOCATION, _OPERATOR, now=now, skip=skip):
+            rows += page
+            skip += MOST_OWNED
         documents = [self._opened(REVOCATION, row.id, row.value) for row in rows]
         return [
             Revocation(Scope(document["scope"]), document["id"], document["not_before"])

@@ -79,9 +79,9 @@ class RedisStore:
             return b""
         return _find_living(row, now)
 
-    async def find_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
+    async def find_owned(self, kind: str, owner: str, *, now: int, skip: int = 0) -> list[StoredValue]:
         """See `Store.find_owned`. The index may name what has ended: the values themselves decide."""
-        page = ("ZREVRANGEBYSCORE", _key(_OWNED, kind, owner), "+inf", f"({now}", "LIMIT", 0, MOST_OWNED)
+        page = ("ZREVRANGEBYSCORE", _key(_OWNED, kind, owner), "+inf", f"({now}", "LIMIT", skip, MOST_OWNED)
         (members,) = await self._link.run(page)
         if not members:
             return []

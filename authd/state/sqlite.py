@@ -102,13 +102,13 @@ class SqliteStore:
         statement = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
         return await self._read(lambda db: _first(db.execute(statement, (kind, id_, now)).fetchone()))
 
-    async def find_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
+    async def find_owned(self, kind: str, owner: str, *, now: int, skip: int = 0) -> list[StoredValue]:
         """See `Store.find_owned`."""
         # The condition on the index is said again: SQLite does not look into what is bound.
         statement = """
             SELECT kind, id, value, expires_at, owner FROM "values"
-            WHERE kind = ? AND owner = ? AND owner <> '' AND expires_at > ? ORDER BY expires_at DESC LIMIT ?"""
-        rows = await self._read(lambda db: db.execute(statement, (kind, owner, now, MOST_OWNED)).fetchall())
+            WHERE kind = ? AND owner = ? AND owner <> '' AND expires_at > ? ORDER BY expires_at DESC LIMIT ? OFFSET ?"""
+        rows = await self._read(lambda db: db.execute(statement, (kind, owner, now, MOST_OWNED, skip)).fetchall())
         return [StoredValue(*row) for row in rows]
 
     async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:

@@ -9,6 +9,7 @@ from authd.access import Verdict
 from authd.application_tokens import OFFER_SECONDS, PAUSE_SECONDS
 from authd.model import Outcome, Reason, Session
 from authd.policy.decide import decide
+from authd.revocations import Scope
 from tests.authd.house import CONFIG, NOW, House, make_client, make_identity, make_request, make_session, with_cookie
 
 HOUR = 3600
@@ -136,6 +137,34 @@ async def test_no_token_is_renewed_that_the_team_session_does_not_carry(house: H
     verdict = await check(house, "long", token)
 
     assert (verdict.decision.outcome, verdict.renewal.issued) == (Outcome.ALLOW, None)
+
+
+@pytest.mark.parametrize("way", ["left", "revoked"])
+async def test_a_renewal_by_a_worker_that_has_not_heard_of_it_does_not_outlive_a_revocation(
+    house: House, way: str
+) -> None:
+    session = make_session()
+    await house.sessions.add(session)
+    aud = house.index.get_application("grafana").aud
+    token = issue(house, session, "grafana")
+    other = house.make_another_worker()
+    await other.sessions.start()
+    house.clock.now = NOW + 3000.9 - PAUSE_SECONDS
+    assert (await check(other, "grafana", token)).renewal.issued is not None
+    house.clock.now = NOW + 3000.9
+    if way == "left":
+        await house.sessions.leave(session, aud)
+    else:
+        await house.sessions.revoke(Scope.APPLICATION, aud)
+
+    # It polls twice a second.
+    house.clock.now = NOW + 3001.4
+    verdict = await check(other, "grafana", token)
+    assert verdict.renewal.issued is not None
+    await other.sessions.poll()
+
+    for text in (token, verdict.renewal.issued.text):
+        assert (await check(other, "grafana", text)).decision.reason is Reason.SESSION_ENDED
 
 
 async def test_nobody_who_is_refused_or_brings_a_header_gets_a_token(house: House) -> None:

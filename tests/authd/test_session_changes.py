@@ -73,6 +73,24 @@ async def test_a_revoked_person_is_gone_from_the_list_also_if_a_login_was_under_
     assert [each.id for each in await changes.list(person=None, provider=None)] == ["cccccccc1"]
 
 
+@pytest.mark.parametrize("what", ["provider", "everything"])
+async def test_a_session_of_a_machine_whose_clock_is_ahead_ends_as_well(
+    house: House, changes: SessionChanges, what: str
+) -> None:
+    ahead = make_session("aheadahead", created_at=NOW + 30)
+    await house.sessions.add(ahead)
+    other = house.make_sessions()
+    await other.start()
+    assert await other.find(ahead.id)
+
+    revoked = await (changes.revoke_provider("corp") if what == "provider" else changes.revoke_everything())
+    await other.poll()
+
+    assert revoked.sessions == 1
+    assert await other.find(ahead.id) is None
+    assert await changes.list(person=None, provider=None) == []
+
+
 def test_nothing_that_lets_anybody_in_is_shown() -> None:
     """The id names a session; a token needs a signature."""
     shown = render_session(make_session(left={"a" * 64: NOW}))

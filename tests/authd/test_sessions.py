@@ -14,6 +14,7 @@ from authd.errors import StoreError, StoreUnavailableError
 from authd.model import Reason
 from authd.revocations import Scope
 from authd.sessions import Sessions
+from authd.state.base import MOST_OWNED
 from authd.state.sqlite import SqliteStore
 from tests.authd.house import NOW, House, make_identity, make_session
 
@@ -259,8 +260,20 @@ async def test_an_application_is_left_by_one_session_and_revoked_for_all(house: 
     await other.poll()
     for worker in (house.sessions, other, await start_other(house)):
         assert worker.has_left(stranger, "grafana", NOW)
-        assert not worker.has_left(stranger, "grafana", NOW + 1)
+        assert worker.has_left(stranger, "grafana", NOW + 2), "by a worker that had not heard of it"
+        assert not worker.has_left(stranger, "grafana", NOW + 3)
         assert not worker.has_left(stranger, "docs", NOW)
+
+
+async def test_a_worker_that_starts_knows_every_revocation_however_many_followed(house: House) -> None:
+    session = make_session()
+    await house.sessions.add(session)
+    await house.sessions.revoke(Scope.EVERYTHING, "")
+    house.clock.now = NOW + 1
+    for number in range(MOST_OWNED + 1):
+        await house.sessions.revoke(Scope.PERSON, f"leaver-{number}")
+
+    assert await (await start_other(house)).find(session.id) is None
 
 
 async def test_changes_at_once_are_all_made_and_an_ended_session_is_not_changed(house: House) -> None:

@@ -185,6 +185,9 @@ async def test_an_owner_has_no_end_of_values_but_a_list_has(store: Store) -> Non
         await store.put("session", str(number), b"1", expires_at=NOW + 10 + number, owner="jane")
     found = await store.find_owned("session", "jane", now=NOW)
     assert [int(each.id) for each in found] == list(range(MOST_OWNED + 4, 4, -1))
+    rest = await store.find_owned("session", "jane", now=NOW, skip=MOST_OWNED)
+    assert [int(each.id) for each in rest] == [4, 3, 2, 1, 0]
+    assert await store.find_owned("session", "jane", now=NOW, skip=2 * MOST_OWNED) == []
 
 
 async def test_what_is_read_out_says_whose_it_is(store: Store) -> None:
