@@ -1,4 +1,4 @@
-"""The alert rules and the dashboard that ship ask for metrics that authd really has, with labels that those really carry."""
+"""The alert rules and the dashboard ask for metrics that authd really has, with labels that those really carry."""
 
 from __future__ import annotations
 
