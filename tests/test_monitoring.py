@@ -15,9 +15,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from authd.metrics import Metrics
 from authd.model import Outcome
 from authd.tunnel.status import OriginStatus, Status, render_status, render_tunnel_metrics
+from tests.ipranges.namespaces import require_programs, run
 
 ROOT = Path(__file__).parents[1]
-RULES = yaml.safe_load((ROOT / "docs/monitoring/alerts.yml").read_text())["groups"][0]["rules"]
+ALERTS = ROOT / "docs/monitoring/alerts.yml"
+RULES = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
 DASHBOARD = json.loads((ROOT / "docs/monitoring/dashboard.json").read_text())
 OUTCOMES_OF_LOGINS = {"success", "denied", "failed", "limited", "unavailable", "sent", "not_sent"}
 OF_PROMETHEUS = {"instance", "job", "le"}
@@ -58,6 +60,40 @@ def test_every_panel_asks_for_what_there_is(panel: dict[str, Any], labels_of: di
     (target,) = panel["targets"]
     _, grouped = _labels(target["expr"], labels_of)
     assert set(re.findall(r"{{(\w+)}}", target["legendFormat"])) <= grouped - {"le"}
+
+
+def test_prometheus_takes_the_rules_and_what_the_dashboard_asks(tmp_path: Path) -> None:
+    require_programs("promtool")
+    asked = [{"record": f"panel:{panel['id']}", "expr": panel["targets"][0]["expr"]} for panel in DASHBOARD["panels"]]
+    panels = tmp_path / "panels.yml"
+    panels.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": asked}]}))
+    run("promtool", "check", "rules", str(ALERTS), str(panels))
+
+
+@pytest.mark.parametrize(
+    ("series", "values", "alert"),
+    [
+        ('up{job="authd"}', "0x10", "AuthdDown"),
+        ("authd_store_up", "1 0x10", "AuthdStoreDown"),
+        ("authd_config_last_reload_successful", "0x10", "AuthdReloadRefused"),
+        ('authd_tunnel_connections{origin="wiki"}', "4 0x10", "AuthdTunnelGone"),
+        ("authd_tunnel_watch_up", "0x10", "AuthdTunnelWatchDown"),
+    ],
+)
+def test_an_alert_fires_when_it_should_and_is_silent_before(
+    series: str, values: str, alert: str, tmp_path: Path
+) -> None:
+    require_programs("promtool")
+    given = [{"series": series, "values": values}]
+    firing = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'
+    questions: list[dict[str, Any]] = [
+        {"expr": firing, "eval_time": "0m", "exp_samples": []},
+        {"expr": firing, "eval_time": "5m", "exp_samples": [{"labels": "{}", "value": 1}]},
+    ]
+    test = {"interval": "1m", "input_series": given, "promql_expr_test": questions}
+    path = tmp_path / "test.yml"
+    path.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": [test]}))
+    run("promtool", "test", "rules", str(path))
 
 
 def _labels(expression: str, labels_of: dict[str, set[str]]) -> tuple[set[str], set[str]]:
