@@ -20,6 +20,7 @@ declare -A PACKAGE_OF=(
     [wg]=wireguard-tools
     [wireguard-go]=wireguard-go
     [curl]=curl
+    [promtool]=prometheus
     [gcc]='gcc libc6-dev'
 )
 SERVICES=$LOGS/services-to-disable
@@ -39,6 +40,7 @@ install_debian_packages() {
         case $command in
         nginx | redis-server | haproxy | caddy) services+=("$command") ;;
         sshd) services+=(ssh) ;;
+        promtool) services+=(prometheus) ;;
         esac
     done
     find_python >/dev/null || missing+=(python3-venv python3-dev)
