@@ -13,12 +13,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.load import under_load
+from tests.faults.load import Load, under_load
 from tests.faults.visits import wait_until
 from tests.harness.browser import Browser
 from tests.harness.stack import Stack, find_children, start_stack
 
 pytestmark = pytest.mark.nginx
+
+NGINX_PATIENCE_SECONDS = 3.5  # 2 s and 2 s, less what the request before it took
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +97,23 @@ def test_a_service_that_is_down_says_so_to_scripts_and_people_alike(stack: Stack
 
 
 def test_with_a_socket_that_stays_a_restart_costs_nobody_anything(stack: Stack, alice: Browser) -> None:
-    """systemd's socket activation: requests wait in the socket's queue until the next authd takes them."""
+    """systemd's socket activation: requests wait in the socket's queue until the next authd takes them.
+
+    nginx waits 4 s with its second try; on a machine too busy to start authd in that time it is tried again.
+    """
+    for _ in range(5):
+        load, longest_restart = restart_with_a_socket_that_stays(stack, alice)
+        if longest_restart < NGINX_PATIENCE_SECONDS:
+            break
+    else:
+        raise AssertionError(f"no five restarts were quick enough: {longest_restart:.1f} s")
+    assert load.statuses.keys() == {200}, (load.statuses, longest_restart)
+    assert load.slowest_seconds < 6
+
+
+def restart_with_a_socket_that_stays(stack: Stack, alice: Browser) -> tuple[Load, float]:
+    """Three restarts under load: what came of it, and the seconds of the longest, until authd answers again."""
+    longest = 0.0
     stack.stop_authd()
     with socket.socket(socket.AF_UNIX) as listener:
         path = stack.config["listen"].removeprefix("unix:")
@@ -107,16 +125,18 @@ def test_with_a_socket_that_stays_a_restart_costs_nobody_anything(stack: Stack, 
             for _ in range(3):
                 asked = load.count
                 wait_until(lambda asked=asked: load.count > asked + 50)
+                began = time.monotonic()
                 stack.authd.send_signal(signal.SIGTERM)
                 stack.authd.wait(20)
                 stack.authd = start_with_socket(stack, listener)
+                stack.ask_authd("/healthz")
+                longest = max(longest, time.monotonic() - began)
             asked = load.count
             wait_until(lambda asked=asked: load.count > asked + 50)
         stack.stop_authd()
     os.unlink(path)
     stack.start_authd()
-    assert load.statuses.keys() == {200}, load.statuses
-    assert load.slowest_seconds < 6
+    return load, longest
 
 
 def start_with_socket(stack: Stack, listener: socket.socket) -> subprocess.Popen[bytes]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+import random
 import re
+import secrets
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +24,15 @@ PREFIX = "/cdn-cgi/access"
 BOB = Person("bob", {"email": "bob@example.com", "email_verified": True, "groups": []})
 CAROL = Person("carol", {"email": "carol@example.com", "email_verified": True, "groups": []})
 COOKIE = "CF_AUTHORIZATION"
+_OWN_FORM = (("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html"))
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A service token that may open the first application."""
+
+    client_id: str
+    client_secret: str
 
 
 @dataclass(slots=True)
@@ -32,6 +46,7 @@ class Scene:
     carol: Browser
     mallory: Browser
     forger: Browser
+    machine: Machine
     case_number: int = field(default=0)
 
     def passed(self, case: str) -> list[str]:
@@ -137,12 +152,44 @@ def _redeem(is_thief: bool) -> Go:
     return go
 
 
-def _log_out(host: str) -> Go:
+def _log_out(host: str, scope: str = "") -> Go:
     def go(scene: Scene, order: str) -> Answer:
         browser = _log_in(scene)
-        own_form = (("Sec-Fetch-Site", "same-origin"), ("Accept", "text/html"))
         url = scene.stack.url(host, f"{PREFIX}/logout?fp={order}")
-        return browser.request(url, method="POST", form={}, headers=own_form)
+        return browser.request(url, method="POST", form={"scope": scope} if scope else {}, headers=_OWN_FORM)
+
+    return go
+
+
+def _end_session(scene: Scene, order: str) -> Answer:
+    """One's own from the launcher, where it stands first."""
+    browser = _log_in(scene)
+    for _ in range(10):  # as in `_follow`
+        page = browser.request(scene.stack.url(TEAM))
+        if page.status == 200:
+            break
+        sleep(0.1)
+    token = re.search(r'name="token" value="([0-9a-f]+)"', page.text)
+    session = re.search(r'name="session" value="([^"]{12,})"', page.text)
+    assert token, page
+    assert session, page
+    url = scene.stack.url(TEAM, f"{PREFIX}/end-session?fp={order}")
+    return browser.request(url, method="POST", form={"token": token[1], "session": session[1]}, headers=_OWN_FORM)
+
+
+def _machine(*, is_genuine: bool) -> Go:
+    def go(scene: Scene, order: str) -> Answer:
+        browser = scene.stack.browser()
+        secret = scene.machine.client_secret
+        if not is_genuine:
+            # From anywhere: an address that has guessed too often is refused before anybody looks.
+            browser.source_address = (
+                f"127.{random.randrange(1, 255)}.{random.randrange(255)}.{random.randrange(1, 255)}"
+            )
+            # Each wrong in its own way: nonsense that a fault put in place of an answer is remembered for that secret.
+            secret = secrets.token_hex(32)
+        headers = (("CF-Access-Client-Id", scene.machine.client_id), ("CF-Access-Client-Secret", secret))
+        return browser.request(scene.stack.url(HOST, f"/?fp={order}"), headers=headers)
 
     return go
 
@@ -154,6 +201,8 @@ VISITS = (
     Visit("ended session", "auth", _page("carol")),
     Visit("another application's token", "auth", _page("mallory")),
     Visit("admitted person", "auth", _page("alice"), may_pass=True),
+    Visit("machine with a wrong secret", "auth", _machine(is_genuine=False)),
+    Visit("admitted machine", "auth", _machine(is_genuine=True), may_pass=True),
     Visit("challenge of a stranger", "challenge", _page("")),
     Visit("challenge of an excluded person", "challenge", _page("bob")),
     Visit("login of a stranger", "team", _login("")),
@@ -165,6 +214,8 @@ VISITS = (
     Visit("stolen code", "app", _redeem(is_thief=True)),
     Visit("logout at the application", "app", _log_out(HOST), is_dear=True),
     Visit("logout at the team", "team", _log_out(TEAM), is_dear=True),
+    Visit("logout of one application", "app", _log_out(HOST, "application"), is_dear=True),
+    Visit("end of a session", "team", _end_session, is_dear=True),
     Visit("logout page at the application", "app", _endpoint("alice", HOST, f"{PREFIX}/logout")),
     Visit("logout page at the team", "team", _endpoint("alice", TEAM, f"{PREFIX}/logout")),
     Visit("identity at the application", "app", _endpoint("alice", HOST, f"{PREFIX}/get-identity")),
@@ -183,7 +234,7 @@ def set_scene(directory: Path) -> Iterator[Scene]:
     with start_stack(
         directory,
         people=(ALICE, BOB, CAROL, MALLORY),
-        settings={"decision_cache_seconds": 0, "workers": 2},
+        settings={"decision_cache_seconds": 0, "workers": 2, "idle_timeout": "1h"},
         program=("tests.faults.serve_with_failpoints",),
     ) as stack:
         _shorten_waits(stack)
@@ -195,7 +246,18 @@ def set_scene(directory: Path) -> Iterator[Scene]:
         kept = copy.deepcopy(carol)
         carol.request(stack.url(HOST, f"{PREFIX}/logout"), method="POST", form={}, headers=())
         _exclude_bob(stack, bob)
-        yield Scene(stack, directory / "failpoints.log", alice, bob, kept, mallory, forger)
+        machine = _make_machine(stack)
+        prepared = Scene(stack, directory / "failpoints.log", alice, bob, kept, mallory, forger, machine)
+        for number in range(40):  # so that every worker knows the machine, and its visit is that of every day
+            _machine(is_genuine=True)(prepared, f"warm{number}~none~none")
+        yield prepared
+
+
+def _make_machine(stack: Stack) -> Machine:
+    command = [sys.executable, "-m", "authd.cli", "service-tokens", "create", "ci", "--json"]
+    command += ["--config", str(stack.directory / "authd.yml")]
+    made = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout)
+    return Machine(made["client_id"], made["client_secret"])
 
 
 def _forge(token: str) -> str:
@@ -212,6 +274,8 @@ def _shorten_waits(stack: Stack) -> None:
 def _exclude_bob(stack: Stack, bob: Browser) -> None:
     grafana, *others = copy.deepcopy(stack.config["applications"])
     grafana["policies"][0]["exclude"] = [{"email": "bob@example.com"}]
+    machines = {"name": "Machines", "decision": "non_identity", "include": [{"any_valid_service_token": True}]}
+    grafana["policies"].append(machines)
     stack.write_config(applications=[grafana, *others])
     stack.reload()
     wait_until(lambda: bob.request(stack.url(HOST)).status == 403)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,7 +121,7 @@ def test_somebody_logs_out_by_the_button_and_is_out_everywhere(window: BrowserCo
     assert seen_by_application(page)["application"] is True
 
     page.goto(stack.url(host, "/cdn-cgi/access/logout"))
-    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name=re.compile("^Log out( everywhere)?$")).click()
 
     expect(page.get_by_role("heading", name="You are logged out")).to_be_visible()
 
