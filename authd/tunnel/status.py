@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from typing import TYPE_CHECKING, Any
 
 from authd.errors import TunnelError
 from authd.tunnel.origins import RUN_DIRECTORY
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 STATUS_FILE = RUN_DIRECTORY / "status.json"
 # The watch writes every second. Older than this it has stopped, and nobody knows who is connected.
@@ -80,23 +81,38 @@ def render_tunnel_metrics(path: Path, now: float) -> bytes:
     """
     if not path.exists():
         return b""
-    registry = CollectorRegistry()
-    up = Gauge("authd_tunnel_watch_up", "1 if the watch over the tunnels of this edge runs", registry=registry)
-    try:
-        status = get_status(path, now)
-    except TunnelError:
-        up.set(0)
-        return generate_latest(registry)
-    up.set(1)
-    connections = Gauge("authd_tunnel_connections", "Live connections of an origin", ("origin",), registry=registry)
-    since = Gauge(
+    # Not at the top: `authd serve` names its directory of metrics before anything imports prometheus_client.
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import GaugeMetricFamily
+
+    # Families and not Gauges: those of a worker would be written into the directory of all workers, and told twice.
+    up = GaugeMetricFamily("authd_tunnel_watch_up", "1 if the watch over the tunnels of this edge runs")
+    connections = GaugeMetricFamily("authd_tunnel_connections", "Live connections of an origin", labels=("origin",))
+    since = GaugeMetricFamily(
         "authd_tunnel_connected_since_seconds",
         "Unix time since when an origin is connected without a gap",
-        ("origin",),
-        registry=registry,
+        labels=("origin",),
     )
-    for origin in status.origins:
-        connections.labels(origin=origin.name).set(origin.connections)
+    try:
+        origins = get_status(path, now).origins
+        up.add_metric((), 1)
+    except TunnelError:
+        origins = ()
+        up.add_metric((), 0)
+    for origin in origins:
+        connections.add_metric((origin.name,), origin.connections)
         if origin.since is not None:
-            since.labels(origin=origin.name).set(origin.since)
+            since.add_metric((origin.name,), origin.since)
+    registry = CollectorRegistry()
+    registry.register(_Families(tuple(family for family in (up, connections, since) if family.samples)))
     return generate_latest(registry)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Families:
+    """What a registry of prometheus_client asks for: families that are there already."""
+
+    families: tuple[Metric, ...]
+
+    def collect(self) -> tuple[Metric, ...]:
+        return self.families

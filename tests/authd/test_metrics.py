@@ -71,3 +71,9 @@ print(metrics.render().decode())
     assert 'authd_decisions_total{app="grafana",outcome="allow",reason="policy_allow"} 2.0' in texts[1]
     assert 'authd_logins_total{idp="corp",outcome="success"} 2.0' in texts[1]
     assert "authd_decision_seconds_count 2.0" in texts[1]
+
+
+def test_the_command_line_leaves_the_metrics_to_be_shared() -> None:
+    """prometheus_client looks once whether workers share their metrics; imported too early, `/metrics` is empty."""
+    program = "import sys, authd.cli; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -10,9 +10,14 @@ import pytest
 
 from authd.errors import StoreUnavailableError
 from authd.state import Store, open_store
-from tests.harness.redis import RedisServers, running_cluster, running_redis, running_sentinels
+from tests.harness.redis import RedisServers, running_cluster, running_guarded_redis, running_redis, running_sentinels
 
-_RUNNING = {"redis": running_redis, "sentinel": running_sentinels, "cluster": running_cluster}
+_RUNNING = {
+    "redis": running_redis,
+    "redis over TLS, few rights": running_guarded_redis,
+    "sentinel": running_sentinels,
+    "cluster": running_cluster,
+}
 
 
 @pytest.fixture(scope="session", params=["sqlite", *_RUNNING])
@@ -21,7 +26,7 @@ def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "sqlite":
         yield None
         return
-    with _RUNNING[request.param](tmp_path_factory.mktemp(request.param)) as running:
+    with _RUNNING[request.param](tmp_path_factory.mktemp("servers")) as running:
         yield running
 
 

@@ -22,8 +22,6 @@ from tests.harness.redis import (
     wait_until,
 )
 
-pytestmark = pytest.mark.elections
-
 
 @pytest.fixture(scope="module")
 def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServers]:
@@ -85,6 +83,7 @@ async def test_a_master_that_gave_way_is_left_at_once(trio: RedisServers, store:
     assert await store.find("session", "kept", now=NOW) is None
 
 
+@pytest.mark.elections
 async def test_what_was_acknowledged_survives_the_death_of_the_master(trio: RedisServers, store: Store) -> None:
     """Killed in the middle of writes: each one that returned is there afterwards."""
     acknowledged: list[int] = []

@@ -6,6 +6,7 @@ Nothing is written to a disk but the configuration files that Sentinel and Clust
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import time
@@ -13,16 +14,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from tests.demo.certificates import ensure_certificates
 from tests.harness.nginx import find_free_port
 
 PATIENCE_SECONDS = 20
 SERVICE = "authd-master"
+PASSWORD = "p@ss/word"
+_DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 # A clock of 100 Hz, so that a WAIT and a promotion are not up to 100 ms late.
 _OPTIONS = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--hz", "100", "--repl-diskless-sync-delay", "0")
 
@@ -109,6 +114,29 @@ def running_redis(directory: Path, *options: str) -> Iterator[RedisServers]:
     with contextlib.ExitStack() as cleanup:
         server = _start(cleanup, directory / "single", *_OPTIONS, *options)
         yield RedisServers(server.url, (server,))
+
+
+@contextlib.contextmanager
+def running_guarded_redis(directory: Path) -> Iterator[RedisServers]:
+    """A single server over TLS, with authd as a user that has what docs/redis.md grants and nothing else.
+
+    The server's own port, for `ask`, stays without TLS.
+    """
+    ensure_certificates(directory, ["localhost"])
+    tls_port = find_free_port()
+    files = ("--tls-cert-file", f"{directory}/server.pem", "--tls-key-file", f"{directory}/server.key")
+    authority = ("--tls-ca-cert-file", f"{directory}/ca.pem", "--tls-auth-clients", "no")
+    with running_redis(directory, "--tls-port", str(tls_port), *files, *authority) as running:
+        running.servers[0].ask("ACL", "SETUSER", *read_documented_user())
+        url = f"rediss://authd:{quote(PASSWORD, safe='')}@localhost:{tls_port}?ca_file={directory}/ca.pem"
+        yield RedisServers(url, running.servers)
+
+
+def read_documented_user() -> list[str]:
+    """The arguments of the ACL SETUSER of docs/redis.md, with PASSWORD."""
+    rule = re.search(r"^ACL SETUSER (authd .*)$", _DOCS.read_text(), re.MULTILINE)
+    assert rule is not None
+    return rule[1].replace("PASSWORD", PASSWORD).split()
 
 
 @contextlib.contextmanager

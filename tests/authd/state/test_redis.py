@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from authd.errors import StoreUnavailableError
-from authd.state import open_store
+from authd.errors import StoreDamagedError, StoreUnavailableError, StoreUnfitError
+from authd.state import Store, open_store
 from authd.state.redis_info import find_problem
 from tests.demo.certificates import ensure_certificates
-from tests.harness.redis import RedisProcess, running_redis
+from tests.harness.redis import RedisProcess, read_documented_user, running_cluster, running_redis
 
 NOW = 4_000_000_000
-DOCS = Path(__file__).parents[3] / "docs" / "redis.md"
+# What one server, without replicas, has no use for: tested beside it.
+ELSEWHERE = {"+wait", "+cluster|slots"}
+GRANTS = [each for each in read_documented_user() if each.startswith("+")]
 
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
     """A server on which authd has exactly the rights that docs/redis.md gives it."""
-    rule = re.search(r"^ACL SETUSER (authd .*)$", DOCS.read_text(), re.MULTILINE)
-    assert rule is not None
     with running_redis(tmp_path_factory.mktemp("redis")) as running:
         (server,) = running.servers
-        server.ask("ACL", "SETUSER", *rule[1].replace("PASSWORD", "p@ss/word").split())
+        server.ask("ACL", "SETUSER", *read_documented_user())
         yield server
 
 
 async def use_everything(url: str) -> None:
     store = open_store(url)
+    try:
+        await use_every_call(store)
+    finally:
+        await store.close()
+
+
+async def use_every_call(store: Store) -> None:
     await store.check()
     await store.put("session", "a", b"1", expires_at=NOW + 10)
     assert await store.find("session", "a", now=NOW) == b"1"
     assert await store.take("session", "a", now=NOW) == b"1"
     assert await store.put_if_absent("session", "b", b"1", now=NOW, expires_at=NOW + 10)
+    await store.put("session", "c", b"1", expires_at=NOW + 10, owner="jane")
+    assert await store.replace("session", "c", b"1", b"2", now=NOW, expires_at=NOW + 20, owner="jane")
+    assert [each.id for each in await store.find_owned("session", "jane", now=NOW)] == ["c"]
+    await store.end("session", "c", now=NOW, remembered_until=NOW + 1)
     assert await store.count("login", "a", now=NOW, window_seconds=60) == 1
     await store.end("session", "b", now=NOW, remembered_until=NOW + 1)
     assert await store.cursor() > 0
-    assert len(await store.tombstones_since(0)) == 1
-    assert [each.id async for each in store.read_ends(now=NOW)] == ["b"]
+    assert len(await store.tombstones_since(0)) == 2
+    assert [each.id async for each in store.read_ends(now=NOW)] == ["c", "b"]
     assert [each async for each in store.read_values(now=NOW)] == []
-    assert await store.size() == 2
-    assert await store.sweep(now=NOW + 1) == 1
-    await store.close()
+    assert await store.size() == 3
+    assert await store.sweep(now=NOW + 1) == 2
 
 
 async def test_the_rights_in_the_documentation_are_enough(redis: RedisProcess, tmp_path: Path) -> None:
@@ -54,6 +63,50 @@ async def test_the_rights_in_the_documentation_are_enough(redis: RedisProcess, t
     password.write_text("p@ss/word\n")
     redis.ask("FLUSHALL")
     await use_everything(f"redis://authd@127.0.0.1:{redis.port}?password_file={password}")
+
+
+@pytest.mark.parametrize("grant", [each for each in GRANTS if each not in ELSEWHERE])
+async def test_none_of_the_rights_in_the_documentation_is_too_much(redis: RedisProcess, grant: str) -> None:
+    """Without any single one of them something fails, and for that reason."""
+    redis.ask("FLUSHALL")
+    redis.ask("ACL", "LOG", "RESET")
+    redis.ask("ACL", "SETUSER", "authd", grant.replace("+", "-"))
+    try:
+        with pytest.raises((StoreUnavailableError, StoreDamagedError, StoreUnfitError)):
+            await use_everything(f"{redis.url.replace('://', '://authd:p%40ss%2Fword@')}/1")
+        assert {entry["object"] for entry in read_refusals(redis)} == {grant[1:]}
+    finally:
+        redis.ask("ACL", "SETUSER", *read_documented_user())
+
+
+async def test_waiting_for_replicas_needs_its_right(redis: RedisProcess) -> None:
+    url = f"{redis.url.replace('://', '://authd:p%40ss%2Fword@')}?replicas=1"
+    store = open_store(url)
+    with pytest.raises(StoreUnavailableError, match="0 of 1 replicas"):
+        await store.put("session", "a", b"1", expires_at=NOW + 10)
+    await store.close()
+
+
+async def test_the_rights_in_the_documentation_are_enough_for_a_cluster(tmp_path: Path) -> None:
+    with running_cluster(tmp_path) as cluster:
+        url = cluster.url.replace("://", "://authd:p%40ss%2Fword@")
+        for node in cluster.servers:
+            node.ask("ACL", "SETUSER", *read_documented_user())
+        await use_everything(url)
+        cluster.empty()
+        for node in cluster.servers:
+            node.ask("ACL", "SETUSER", "authd", "-cluster|slots")
+        with pytest.raises(StoreUnavailableError):
+            await use_everything(url)
+
+
+def read_refusals(redis: RedisProcess) -> list[dict[str, str]]:
+    """What the server has refused for want of a right."""
+    entries = [
+        each if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True))
+        for each in redis.ask("ACL", "LOG")
+    ]
+    return [each for each in entries if each["reason"] == "command"]
 
 
 async def test_a_wrong_password_is_told_without_it(redis: RedisProcess) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
@@ -29,6 +31,22 @@ async def store(path: Path) -> AsyncIterator[SqliteStore]:
     await opened.put("session", "a", b"value", expires_at=NOW + 10)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def small_volume(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 400 kB, in memory."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(volume)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield volume
+    finally:
+        subprocess.run(["umount", "-l", str(volume)], check=True)
 
 
 @contextmanager
@@ -96,6 +114,72 @@ async def test_a_replaced_file_is_told(store: SqliteStore, path: Path) -> None:
     await SqliteStore(path).close()
     with pytest.raises(StoreDamagedError, match="replaced"):
         await store.find("session", "a", now=NOW)
+
+
+async def test_five_seconds_of_a_lock_delay_no_writer_for_longer_than_the_deadline(
+    store: SqliteStore, path: Path
+) -> None:
+    """F6: each is refused in its time, none is done later, readers never wait, and afterwards all is well at once."""
+    tries = 0
+    with locked(path):
+        began = time.monotonic()
+        while time.monotonic() - began < 5:
+            tried = time.monotonic()
+            with pytest.raises(StoreUnavailableError):
+                await store.put("session", f"refused-{tries}", b"value", expires_at=NOW + 10)
+            assert time.monotonic() - tried < 2
+            assert await store.find("session", "a", now=NOW) == b"value"
+            tries += 1
+    await store.put("session", "b", b"value", expires_at=NOW + 10)
+    assert [each.id async for each in store.read_values(now=NOW)] == ["a", "b"]
+    assert tries > 2
+
+
+async def test_a_full_disk_loses_nothing_that_was_acknowledged(small_volume: Path) -> None:
+    """F7: what returned is there, also for who opens the file anew; what was refused is not; space is used again."""
+    path = small_volume / "authd.db"
+    store = SqliteStore(path)
+    kept: list[str] = []
+
+    async def fill() -> None:
+        for number in range(10_000):
+            await store.put("session", f"{number:05}", b"x" * 500, expires_at=NOW + 10)
+            kept.append(f"{number:05}")
+
+    with pytest.raises(StoreUnavailableError, match="full"):
+        await fill()
+    assert 10 < len(kept) < 10_000
+    refused = f"{len(kept):05}"
+    with pytest.raises(StoreUnavailableError, match="full"):
+        await store.put("session", refused, b"x" * 100_000, expires_at=NOW + 10)
+    assert [each.id async for each in store.read_values(now=NOW)] == kept
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_volume)], check=True)
+    await store.end("session", kept.pop(), now=NOW, remembered_until=NOW + 10)
+    await store.close()
+    again = SqliteStore(path)
+    assert [each.id async for each in again.read_values(now=NOW)] == kept
+    assert len(await again.tombstones_since(0)) == 1
+    await again.close()
+    with contextlib.closing(sqlite3.connect(path)) as check:
+        assert check.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+@pytest.mark.parametrize("length", [0, 100, 4096 + 512])
+async def test_a_file_that_was_cut_under_the_service_is_told_and_grants_nothing(path: Path, length: int) -> None:
+    """F8: a reader gets an error or what was there, never another answer; and so does who starts on it."""
+    store = SqliteStore(path)
+    for number in range(200):
+        await store.put("session", str(number), b"x" * 500, expires_at=NOW + 10)
+    await store.close()
+    store = SqliteStore(path)
+    os.truncate(path, length)
+    with pytest.raises(StoreDamagedError):
+        await store.find("session", "1", now=NOW)
+    with pytest.raises(StoreDamagedError):
+        await store.put("session", "new", b"value", expires_at=NOW + 10)
+    await store.close()
+    with pytest.raises(StoreDamagedError):
+        await read_one(path)
 
 
 def test_a_worker_begins_no_new_store(path: Path) -> None:
