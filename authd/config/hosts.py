@@ -25,8 +25,8 @@ def parse_host(text: str) -> str:
     """`Grafana.Exämple.com` to `grafana.xn--exmple-cua.com`. Raises ValueError for anything else.
 
     Refused: an empty label (so also a final dot), a port, brackets, and every name in which UTS #46
-    would turn a foreign letter into an ASCII one (long s, Kelvin sign, full-width forms): two
-    names that look different to a mail server or a log must not become the same one here.
+    would turn a foreign letter into an ASCII one (long s, Kelvin sign, full-width forms) or drop a character (soft
+    hyphen, zero-width space): two names that differ to a mail server or a log must not become the same one here.
     """
     if not 0 < len(text) <= MAX_HOST_CHARACTERS:
         raise ValueError("is not a host name")
@@ -41,12 +41,18 @@ def parse_host(text: str) -> str:
 
 def _encode_international(text: str) -> str:
     try:
-        mapped = idna.uts46_remap(text, std3_rules=False, transitional=False)
+        mapped = _map_international(text)
         if _count_ascii(mapped) != _count_ascii(text):
             raise ValueError("holds a letter that only looks like another one")
+        if not all(map(_map_international, text)):
+            raise ValueError("holds a character that nobody sees")
         return idna.encode(mapped).decode("ascii")
     except (idna.IDNAError, UnicodeError):
         raise ValueError("is not a host name") from None
+
+
+def _map_international(text: str) -> str:
+    return idna.uts46_remap(text, std3_rules=False, transitional=False)
 
 
 def _count_ascii(text: str) -> int:
