@@ -14,7 +14,7 @@ demo: ## everything from a fresh Debian machine to a protected page in your brow
 
 test: ## every test, set-up included; ARGS="-k login" chooses
 	@.ci/setup test
-	@exec $(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(PYTHON) -m tests.run -n 2 --dist loadfile $(ARGS)
 
 lab: ## whole Debian machines that boot, are deployed and fail; as root; ARGS="-k reboot" chooses
 	@.ci/setup lab
