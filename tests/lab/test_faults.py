@@ -9,23 +9,15 @@ import pytest
 from tests.lab.estate import ALICE, EDGES, GRAFANA, NUMBERS, STORES, WIKI
 from tests.lab.machines import Lab, wait_until
 from tests.lab.visitors import Visitor, is_served
-from tests.lab.watching import Watch, begin_watch
+from tests.lab.watching import Watch, begin_watch, is_whole
 
 
 @pytest.fixture
 def watch(estate: Lab) -> Iterator[Watch]:
     """Begins with everything whole."""
     begun = begin_watch(estate)
-    wait_until(begun.is_member_served, "everything is whole")
     yield begun
     print(sorted(begun.seen.items()))
-
-
-def _can_log_in(lab: Lab, edge: str) -> bool:
-    try:
-        return is_served(Visitor(lab.network).log_in(ALICE, edge=edge))
-    except (OSError, AssertionError):
-        return False
 
 
 def _find_master(lab: Lab) -> str:
@@ -42,13 +34,13 @@ def _find_master(lab: Lab) -> str:
 def test_a_host_is_rebooted(estate: Lab, watch: Watch, host: str) -> None:
     with watch.going_on():
         estate[host].reboot()
-    wait_until(lambda: all(_can_log_in(estate, edge) for edge in EDGES), "logins work again", seconds=120)
+    wait_until(lambda: is_whole(estate, *EDGES), "logins work again", seconds=120)
 
 
 def test_an_edge_is_killed_and_the_other_serves(estate: Lab, watch: Watch) -> None:
     with watch.going_on():
         estate["edge1"].pull_plug()
-        wait_until(lambda: _can_log_in(estate, "edge2"), "logins at the other edge", seconds=120)
+        wait_until(lambda: is_whole(estate, "edge2"), "logins at the other edge", seconds=120)
         before = watch.count("edge2", served=True)
         wait_until(lambda: watch.count("edge2", served=True) > before + 20, "the other edge serves")
         estate["edge1"].boot()
@@ -61,7 +53,7 @@ def test_redis_fails_over(estate: Lab, watch: Watch) -> None:
         estate[old].run("systemctl", "kill", "-s", "KILL", "redis-server")
         estate[old].run("systemctl", "stop", "redis-server")
         wait_until(lambda: _find_master(estate) not in ("", old), "another master", seconds=120)
-        wait_until(lambda: all(_can_log_in(estate, edge) for edge in EDGES), "logins work again", seconds=120)
+        wait_until(lambda: is_whole(estate, *EDGES), "logins work again", seconds=120)
         estate[old].run("systemctl", "start", "redis-server")
 
 
@@ -70,7 +62,7 @@ def test_a_cable_is_out(estate: Lab, watch: Watch, seconds: int) -> None:
     """Of the origin that dials out, and of a machine with Redis."""
     with watch.going_on(), estate.network.cut("origin2", "redis", seconds=seconds):
         pass
-    wait_until(lambda: all(_can_log_in(estate, edge) for edge in EDGES), "logins work again", seconds=120)
+    wait_until(lambda: is_whole(estate, *EDGES), "logins work again", seconds=120)
 
 
 def test_the_key_of_a_tunnel_is_revoked(estate: Lab, watch: Watch) -> None:
@@ -84,3 +76,18 @@ def test_the_key_of_a_tunnel_is_revoked(estate: Lab, watch: Watch) -> None:
             assert is_served(member.ask(GRAFANA, edge=edge))
         for edge in EDGES:
             estate[edge].run("authd", "tunnel", "add-origin", "wiki", "--public-key", key)
+
+
+@pytest.mark.parametrize("seconds", [600, -600])
+def test_a_clock_is_ten_minutes_off(estate: Lab, watch: Watch, seconds: int) -> None:
+    """Of authd on one edge: what is wrong is told, nobody gets in by it, and who is in is in again when it is right."""
+    wrong, right = EDGES
+    began = estate[wrong].run("date", "+%F %T").stdout.strip()
+    with watch.going_on():
+        estate[wrong].set_clock("authd.service", seconds)
+        page = Visitor(estate.network).log_in(ALICE, edge=wrong)
+        print(page.status, page.text)
+        told = estate[wrong].run("journalctl", "-u", "authd", "--since", began, "--output", "cat").stdout
+        print(told)
+        assert is_whole(estate, right)
+        estate[wrong].set_clock("authd.service", 0)

@@ -85,8 +85,18 @@ class Watch:
             self.breaches.append(f"{time.strftime('%T')} {who} at {edge}, {url}: {answer.status} {answer.text[:300]}")
 
 
+def is_whole(lab: Lab, *edges: str) -> bool:
+    """Whether people log in at each of these edges, and are served by every application there."""
+    visitors = [Visitor(lab.network, edge) for edge in edges]
+    try:
+        return all(is_served(each.log_in(ALICE, GRAFANA)) and is_served(each.open(WIKI)) for each in visitors)
+    except (OSError, AssertionError):
+        return False
+
+
 def begin_watch(lab: Lab) -> Watch:
     """Alice is the member. Nobody, Mallory, and Bob, whose session was revoked, are those who may not pass."""
+    wait_until(lambda: is_whole(lab, *EDGES), "everything is whole", seconds=120)
     alice, bob, mallory = (Visitor(lab.network) for _ in range(3))
     for visitor, person in ((alice, ALICE), (bob, BOB)):
         visitor.log_in(person, GRAFANA, edge="edge1")
