@@ -64,7 +64,7 @@ class SqliteStore:
         Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this version.
         """
         self._path = path
-        self._writer = GroupWriter(_open(path, may_create=may_create))
+        self._writer = GroupWriter(_open(path, may_create=may_create), patience_seconds=_BUSY_TIMEOUT_MS / 1000)
         self._reading = _open(path, may_create=False)
         self._opened = _identify(path)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite-read")
