@@ -312,7 +312,6 @@ class Login:
         previous = await self.find_team_session(client)
         now, identity, config = int(self._clock()), vouched.identity, self._policies().config
         duration = config.session_duration_seconds
-        can_refresh = vouched.refresh_token is not None and config.identity_refresh > 0
         session = Session(
             id=self._new_id(16),
             identity=identity,
@@ -324,7 +323,7 @@ class Login:
             user_agent=client.user_agent[:200],
             country=self._policies().country_of(client.facts),
             provider_session=vouched.session_id,
-            refresh_at=now + config.identity_refresh if can_refresh else 0,
+            refresh_at=self._policies().refresh_at(vouched, now) if vouched.refresh_token else 0,
         )
         if vouched.refresh_token or vouched.id_token:
             tokens = ProviderTokens(vouched.refresh_token, vouched.id_token)

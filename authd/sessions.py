@@ -8,7 +8,7 @@ never as a denial.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from authd.activity import Activity
@@ -184,9 +184,11 @@ class Sessions:
         found = await self._records.list_sessions(subject, now=now)
         return [session for session in found if not self._revocations.ends_session(session)]
 
-    async def last_use(self, session: Session) -> int:
-        """When the session was last noted to be used, where that is noted at all; else its beginning."""
-        return await self._records.find_last_use(session.id, now=int(self._clock())) or session.created_at
+    async def last_uses(self, sessions: Sequence[Session]) -> list[int]:
+        """When each was last noted to be used, where that is noted at all; else its beginning. One call of the store,
+        however many they are. Raises StoreError."""
+        noted = await self._records.find_last_uses([each.id for each in sessions], now=int(self._clock()))
+        return [noted.get(each.id, each.created_at) for each in sessions]
 
     async def revoke(self, scope: Scope, id_: str) -> None:
         """End all that a scope and id stand for and that began until now, everywhere. Raises StoreError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -61,7 +60,7 @@ class AccountPages:
         # This one first, then the youngest.
         theirs.sort(key=lambda each: (each.id != session.id, -each.created_at))
         shown = theirs[:MOST_SHOWN]
-        used_at = await asyncio.gather(*map(self._sessions.last_use, shown))
+        used_at = await self._sessions.last_uses(shown)
         used = list(zip(shown, used_at, strict=True))
         return self._answers.launcher(resp, session, applications, used, form_token=_form_token(request.client))
 

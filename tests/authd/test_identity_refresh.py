@@ -93,7 +93,27 @@ async def test_nothing_is_asked_before_its_time_and_then_what_changed_counts_eve
     assert tokens == ProviderTokens("second", "hint"), "a provider that does not rotate goes on with the old one"
 
 
-@pytest.mark.parametrize("cause", ["invalid_grant", "other_subject"])
+async def test_groups_that_could_not_be_had_are_asked_for_soon(
+    house: House, provider: Refreshing, session: Session
+) -> None:
+    refresh = make_refresh(house, house.sessions)
+    unknown = make_identity(groups=(), groups_are_complete=False)
+    provider.says = [Vouched(unknown, is_partial=True), Vouched(make_identity(groups=("admins",)))]
+    house.clock.now = NOW + HOUR
+
+    await use(house, refresh, session)
+
+    found = await house.sessions.find(session.id)
+    assert found is not None
+    assert (found.identity, found.refresh_at) == (unknown, NOW + HOUR + 60)
+    house.clock.now = NOW + HOUR + 61
+    await use(house, refresh, session)
+    found = await house.sessions.find(session.id)
+    assert found is not None
+    assert (found.identity.groups, found.refresh_at) == (("admins",), NOW + HOUR + 61 + HOUR)
+
+
+@pytest.mark.parametrize("cause", ["invalid_grant", "other_subject", "tenant_not_allowed"])
 async def test_whom_the_provider_does_not_know_is_out(
     house: House, provider: Refreshing, session: Session, cause: str
 ) -> None:

@@ -153,6 +153,7 @@ _OWED = {
     "Records": (
         "add_pin",
         "find_key_set",
+        "find_last_use",
         "find_pin",
         "is_logout_token_spent",
         "leave_key_set",
