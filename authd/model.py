@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Outcome(StrEnum):
@@ -229,3 +229,16 @@ class Session:
     def ends_at(self) -> int:
         """From when on nothing rests on the session any more."""
         return max(self.expires_at, self.tokens_until)
+
+
+class Ends(NamedTuple):
+    """When a session last left an application, and when all tokens of that application were last revoked; 0 for never.
+
+    Unix seconds by whoever did it, but each is larger than the one before, so that they can be compared without clocks.
+    """
+
+    left: int = 0
+    revoked: int = 0
+
+
+NO_ENDS = Ends()

@@ -14,14 +14,12 @@ from dataclasses import replace
 from authd.activity import Activity
 from authd.audit import log_event
 from authd.errors import StoreUnavailableError
-from authd.model import Reason, Session
+from authd.model import Ends, Reason, Session
 from authd.revocations import Revocation, Revocations, Scope, parse_revocation
 from authd.state.base import Store, Tombstone
 from authd.state.records import REVOKED, SESSION, SESSION_CHANGED, Records
 
 POLL_SECONDS = 0.5
-# Every worker has heard of a revocation by then.
-HEARD_SECONDS = 2
 MAX_REMEMBERED = 20_000
 
 
@@ -132,14 +130,16 @@ class Sessions:
         """Whether the store was heard of lately enough to go by what is remembered."""
         return self._monotonic() - self._answered_at <= self._outage_grace_seconds
 
-    def has_left(self, session: Session, audience: str, issued_at: int) -> bool:
-        """Whether a token of this session for this application has ended, though the session lives."""
-        return issued_at <= self.left_at(session, audience)
+    def has_ended(self, session: Session, audience: str, known_ends: Ends) -> bool:
+        """Whether a token of this session for this application has ended, though the session lives: its issuer did not
+        know of an end that is known here. Clocks may differ; this does not ask them."""
+        ends = self.ends_of(session, audience)
+        return known_ends.left < ends.left or known_ends.revoked < ends.revoked
 
-    def left_at(self, session: Session, audience: str) -> int:
-        """The last second whose tokens of this session for this application have ended, 0 if none have."""
-        left_at = session.left.get(audience, 0) if session.left else 0
-        return max(left_at, self._revocations.tokens_ended_at(audience))
+    def ends_of(self, session: Session, audience: str) -> Ends:
+        """What this worker knows to have ended of the session's tokens for this application."""
+        left = session.left.get(audience, 0) if session.left else 0
+        return Ends(left, self._revocations.tokens_ended_at(audience))
 
     def why_gone(self, session_id: str) -> Reason:
         """Why `find` has no such session, as far as this worker knows: ended, idle, or expired or never heard of."""
@@ -170,9 +170,12 @@ class Sessions:
 
     async def leave(self, session: Session, audience: str) -> None:
         """End this session's tokens for one application, everywhere. Raises StoreError."""
-        # A token that another worker renews in this very second ends too.
-        left_at = int(self._clock()) + 1
-        await self.change(session.id, lambda found: replace(found, left={**found.left, audience: left_at}))
+        now = int(self._clock())
+
+        def note(found: Session) -> Session:
+            return replace(found, left={**found.left, audience: max(now, found.left.get(audience, 0) + 1)})
+
+        await self.change(session.id, note)
 
     def is_revoked(self, session: Session) -> bool:
         """Whether an operator's revocation ends this session, which the store may still hold."""
@@ -193,8 +196,8 @@ class Sessions:
     async def revoke(self, scope: Scope, id_: str) -> None:
         """End all that a scope and id stand for and that began until now, everywhere. Raises StoreError."""
         now = int(self._clock())
-        # As with `leave`: until it hears of this, a worker may renew what it should refuse.
-        not_before = now + HEARD_SECONDS if scope is Scope.APPLICATION else now
+        # Never the same twice, nor an earlier one: tokens say which one their issuer knew.
+        not_before = max(now, self._revocations.tokens_ended_at(id_) + 1) if scope is Scope.APPLICATION else now
         revocation = Revocation(scope, id_, not_before)
         await self._records.add_revocation(revocation, now=now)
         self._learn(revocation.render())

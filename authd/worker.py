@@ -118,7 +118,7 @@ class Worker:
             is_in_touch=lambda: self.sessions.is_in_touch,
         )
         self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
-        application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
+        application_tokens = ApplicationTokens(self.tokens, ends_of=self.sessions.ends_of, clock=self.clock)
         self._join_access(config, application_tokens)
         self._join_login(sealer, application_tokens)
 
