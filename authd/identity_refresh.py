@@ -22,7 +22,7 @@ from authd.state.records import ProviderTokens, Records
 LOCK_SECONDS = 30
 RETRY_SECONDS = ASK_AGAIN_SECONDS
 _MOST_TOGETHER = 8
-_UNKNOWN_PERSON = frozenset({"invalid_grant", "other_subject", "tenant_not_allowed"})
+_UNKNOWN_PERSON = frozenset({"invalid_grant", "other_subject", "tenant_not_allowed", "token_revoked", "suspended"})
 
 
 class IdentityRefresh:

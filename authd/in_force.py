@@ -25,8 +25,8 @@ class Provider(Protocol):
         """Who the provider says this is, from the query of its callback."""
 
     async def refresh(self, identity: Identity, refresh_token: str) -> Vouched:
-        """Who the provider says this is by now. ProviderRefusedError with the cause `invalid_grant`,
-        `other_subject` or `tenant_not_allowed`: it does not know the person any more."""
+        """Who the provider says this is by now. ProviderRefusedError with a cause of `identity_refresh`'s list: it does
+        not know the person any more."""
 
     async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
         """Where the browser logs out of the provider, and comes back from; None if that is not possible."""
@@ -54,7 +54,9 @@ class Policies:
     def refresh_at(self, vouched: Vouched, now: int) -> int:
         """When to ask the provider again who somebody is, in Unix seconds; 0 for never. What could not be had just now
         is asked for soon."""
-        interval = self.config.identity_refresh
+        own = {provider.id: provider.refresh_interval for provider in self.config.identity_providers}
+        chosen = own.get(vouched.identity.provider_id)
+        interval = self.config.identity_refresh if chosen is None else chosen
         return now + min(interval, ASK_AGAIN_SECONDS if vouched.is_partial else interval) if interval else 0
 
     def provider_type(self, provider_id: str) -> str:

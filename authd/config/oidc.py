@@ -53,6 +53,9 @@ class OidcConfig(ProviderSection):
     authorization_parameters: kind.AuthorizationParameters = Field(
         default={}, description="Parameters of the provider's own for its login page, such as `hd` or `access_type`."
     )
+    identity_refresh: kind.RefreshInterval | None = Field(
+        default=None, description="How often this provider is asked again who somebody is; as at the top if left out."
+    )
     logout_at_provider: kind.Flag = Field(
         default=False, description="Log out of the provider too, when somebody logs out everywhere."
     )
@@ -96,6 +99,10 @@ class OidcConfig(ProviderSection):
     @property
     def groups_claim_name(self) -> str | None:
         return self.groups_claim
+
+    @property
+    def refresh_interval(self) -> int | None:
+        return self.identity_refresh
 
     @property
     def secret_file(self) -> Path | None:

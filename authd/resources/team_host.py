@@ -23,6 +23,7 @@ from authd.resources.session import (
 from authd.urls import find_host
 
 _REFUSALS = {
+    "suspended": "says that your account is suspended.",
     "tenant_not_allowed": "knows you, but your organisation is not one of those that may log in here.",
 }
 Next = Redirect | Choose | Denied | AskAddress | AskCode | Elsewhere
