@@ -121,6 +121,7 @@ _OWED = {
     "ErrorHandlers": ("answer_issuer_error",),
     "Evaluations": ("_ask", "_get_keys", "_verify"),
     "GithubProvider": (
+        "_ask_who",
         "_get",
         "_get_list",
         "_get_object",
