@@ -8,6 +8,7 @@ never as a denial.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ from authd.state.records import REVOKED, SESSION, SESSION_CHANGED, Records
 
 POLL_SECONDS = 0.5
 MAX_REMEMBERED = 20_000
+# Few enough that all of them are recorded within the deadline of a call.
+_MOST_TOGETHER = 50
 
 
 class Sessions:
@@ -158,6 +161,11 @@ class Sessions:
             log_event("session.ended", reason="idle", session=session.id[:6], email=session.identity.email)
         self._forget(session.id, reason)
 
+    async def end_all(self, sessions: Sequence[Session]) -> None:
+        """End them everywhere, some at once. Raises StoreError if any of them is not recorded."""
+        for start in range(0, len(sessions), _MOST_TOGETHER):
+            await asyncio.gather(*map(self.end, sessions[start : start + _MOST_TOGETHER]))
+
     async def change(self, session_id: str, change: Callable[[Session], Session]) -> Session | None:
         """Change a session everywhere: here at once, elsewhere with the next poll. None if it has ended.
 
@@ -183,8 +191,12 @@ class Sessions:
 
     async def list_of(self, subject: str) -> list[Session]:
         """A person's living sessions, at most 500. Raises StoreError."""
-        now = int(self._clock())
-        found = await self._records.list_sessions(subject, now=now)
+        found = await self._records.list_sessions(subject, now=int(self._clock()))
+        return [session for session in found if not self._revocations.ends_session(session)]
+
+    async def list_all_of(self, subject: str) -> list[Session]:
+        """As `list_of`, however many; one that ends or begins meanwhile may hide another. Raises StoreError."""
+        found = await self._records.list_all_sessions(subject, now=int(self._clock()))
         return [session for session in found if not self._revocations.ends_session(session)]
 
     async def last_uses(self, sessions: Sequence[Session]) -> list[int]:

@@ -18,7 +18,7 @@ from authd.model import LogoutToken, Session
 from authd.revocations import Revocation, Scope
 from authd.sealing import Sealer
 from authd.state.base import MOST_OWNED, Store, StoredValue
-from authd.state.session_rows import logout_token_id, owner_of, parse_session, provider_owner
+from authd.state.session_rows import logout_token_id, owner_of, parse_session, person_owner, provider_owner
 
 SESSION = "session"
 SESSION_CHANGED = "session_changed"
@@ -150,9 +150,14 @@ class Records:
         rows = await self._store.find_owned(SESSION, owner_of(subject), now=now)
         return [session for row in rows if (session := self._open_session(row))]
 
+    async def list_all_sessions(self, subject: str, *, now: int) -> list[Session]:
+        """The living sessions of a person, however many; what ends or begins meanwhile may hide one."""
+        rows = await self._read_owned(SESSION, owner_of(subject), now=now)
+        return [session for row in rows if (session := self._open_session(row))]
+
     async def list_provider_sessions(self, provider_id: str, provider_session: str, *, now: int) -> list[Session]:
-        """The living sessions that began with this session of a provider."""
-        rows = await self._store.find_owned(_PROVIDER_SESSION, provider_owner(provider_id, provider_session), now=now)
+        """The living sessions that began with this session of a provider, however many."""
+        rows = await self._read_owned(_PROVIDER_SESSION, provider_owner(provider_id, provider_session), now=now)
         found = [await self.find_session(row.id, now=now) for row in rows]
         return [
             session
@@ -213,19 +218,21 @@ class Records:
         id_ = logout_token_id(provider_id, token)
         await self._store.put(_LOGOUT_TOKEN, id_, b"", expires_at=token.expires_at)
 
-    async def note_provider_logout(self, provider_id: str, provider_session: str, *, now: int) -> None:
-        """A provider has ended a session of its own: logins with it that are under way have ended, too."""
-        id_ = provider_owner(provider_id, provider_session)
+    async def note_provider_logout(self, provider_id: str, token: LogoutToken, *, now: int) -> None:
+        """A provider has ended one session of its own, or all of a person: logins under way have ended with them."""
+        session, subject = token.session_id, token.subject
+        id_ = provider_owner(provider_id, session) if session else person_owner(provider_id, subject)
         await self._put(_PROVIDER_LOGOUT, id_, {"at": now}, now + _PROVIDER_LOGOUT_SECONDS)
 
     async def is_logged_out_at_provider(self, session: Session, *, began_at: int) -> bool:
-        """Whether the provider has ended its own session of this new one since `began_at`."""
-        if not session.provider_session:
-            return False
-        id_ = provider_owner(session.identity.provider_id, session.provider_session)
-        row = await self._store.find(_PROVIDER_LOGOUT, id_, now=session.created_at)
-        document = self._opened(_PROVIDER_LOGOUT, id_, row)
-        return document is not None and began_at <= document["at"]
+        """Whether the provider has ended its own session of this new one, or all of its person, since `began_at`."""
+        provider_id = session.identity.provider_id
+        ids = [person_owner(provider_id, session.identity.subject)]
+        if session.provider_session:
+            ids.append(provider_owner(provider_id, session.provider_session))
+        rows = await self._store.find_many(_PROVIDER_LOGOUT, ids, now=session.created_at)
+        documents = [self._opened(_PROVIDER_LOGOUT, id_, row) for id_, row in rows.items()]
+        return any(began_at <= document["at"] for document in documents if document)
 
     async def add_revocation(self, revocation: Revocation, *, now: int) -> None:
         """Write a revocation, and tell every worker. It is remembered as long as what it ends could live."""
@@ -237,11 +244,7 @@ class Records:
 
     async def list_revocations(self, *, now: int) -> list[Revocation]:
         """All that still count, however many: one that is missing would let somebody in again."""
-        rows: list[StoredValue] = []
-        skip = 0
-        while page := await self._store.find_owned(REVOCATION, _OPERATOR, now=now, skip=skip):
-            rows += page
-            skip += MOST_OWNED
+        rows = await self._read_owned(REVOCATION, _OPERATOR, now=now)
         documents = [self._opened(REVOCATION, row.id, row.value) for row in rows]
         return [
             Revocation(Scope(document["scope"]), document["id"], document["not_before"])
@@ -358,6 +361,14 @@ class Records:
                 "the signing keys in the store were sealed with another secret; "
                 "put that secret back as a further line of secret_file"
             ) from error
+
+    async def _read_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
+        rows: list[StoredValue] = []
+        skip = 0
+        while page := await self._store.find_owned(kind, owner, now=now, skip=skip):
+            rows += page
+            skip += MOST_OWNED
+        return rows
 
     async def _put(self, kind: str, id_: str, document: dict[str, Any], expires_at: int) -> None:
         await self._store.put(kind, id_, self._seal(kind, id_, document), expires_at=expires_at)

@@ -23,6 +23,11 @@ def provider_owner(provider_id: str, name: str) -> str:
     return hashlib.sha256(f"authd sessions of {provider_id}\n{name}".encode()).hexdigest()[:32]
 
 
+def person_owner(provider_id: str, subject: str) -> str:
+    """A person at a provider, for all sessions that the two have with us."""
+    return hashlib.sha256(f"authd person of {provider_id}\n{subject}".encode()).hexdigest()[:32]
+
+
 def parse_session(document: dict[str, Any]) -> Session:
     """The session of an opened row. The document is used up."""
     identity = document.pop("identity")

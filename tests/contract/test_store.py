@@ -190,6 +190,19 @@ async def test_an_owner_has_no_end_of_values_but_a_list_has(store: Store) -> Non
     assert await store.find_owned("session", "jane", now=NOW, skip=2 * MOST_OWNED) == []
 
 
+async def test_an_owner_of_many_that_have_ended_is_left_with_the_others(store: Store) -> None:
+    """Those that end last would come first, and fill the list, if they were still there."""
+    for number in range(MOST_OWNED + 5):
+        await store.put("session", str(number), b"1", expires_at=NOW + 10 + number, owner="jane")
+    for number in range(2, MOST_OWNED + 5):
+        await store.end("session", str(number), now=NOW, remembered_until=NOW + 99)
+
+    assert [each.id for each in await store.find_owned("session", "jane", now=NOW)] == ["1", "0"]
+    await store.put("session", "2", b"1", expires_at=NOW + 10, owner="jane")
+    assert len(await store.find_owned("session", "jane", now=NOW)) == 3
+    assert await store.find_owned("session", "jane", now=NOW, skip=MOST_OWNED) == []
+
+
 async def test_many_are_found_in_one_call_and_those_that_do_not_live_are_missing(store: Store) -> None:
     for number in range(MOST_OWNED - 2):
         await store.put("last_use", f"a{number}", b"%d" % number, expires_at=NOW + 10)
