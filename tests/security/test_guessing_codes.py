@@ -22,7 +22,9 @@ MAILS = 30
 
 
 @pytest.fixture
-async def pin_house(tmp_path: Path) -> AsyncIterator[PinHouse]:
+async def pin_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PinHouse]:
+    # These are no tests of the store, whose fifth of a second a busy machine misses.
+    monkeypatch.setattr("authd.state.sqlite.DEADLINE_SECONDS", 5.0)
     with (
         tempfile.TemporaryDirectory(dir=find_memory_directory()) as directory,
         start_mail_server(tmp_path, demands_login=False) as mail_server,
@@ -90,9 +92,8 @@ async def test_a_day_of_guessing_from_everywhere_is_worth_little_more_than_a_hun
         pin_house.house.clock.now += 15 * 60
     digits = [len(mail.code) for mail in pin_house.mail_server.mails]
 
-    # On a busy machine the store may miss its deadline now and then, which costs a mail.
-    assert 29 * 24 <= len(digits) <= 30 * 24
-    assert digits.count(6) <= 20
+    assert len(digits) == 30 * 24
+    assert digits.count(6) == 20
     assert sum(MAX_TRIES / 10**number for number in digits) < 140e-6
 
 
