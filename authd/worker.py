@@ -23,7 +23,7 @@ from authd.in_force import Policies
 from authd.issuers import Issuers
 from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
-from authd.limits import CodeLimits, LoginLimits
+from authd.limits import CodeLimits, LoginLimits, LogoutLimits
 from authd.login import Login
 from authd.logout import Logout
 from authd.machine_tokens import MachineTokens
@@ -39,6 +39,7 @@ from authd.service_tokens import ServiceTokens
 from authd.sessions import POLL_SECONDS, Sessions
 from authd.shared_keyring import SharedKeyring
 from authd.state.base import Store, Tombstone
+from authd.state.pin_rows import PinRows
 from authd.state.records import Records
 from authd.state.service_token_rows import SERVICE_TOKEN_CHANGED, ServiceTokenRows
 from authd.tokens import Tokens
@@ -118,7 +119,7 @@ class Worker:
             is_in_touch=lambda: self.sessions.is_in_touch,
         )
         self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
-        application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
+        application_tokens = ApplicationTokens(self.tokens, ends_of=self.sessions.ends_of, clock=self.clock)
         self._join_access(config, application_tokens)
         self._join_login(sealer, application_tokens)
 
@@ -155,14 +156,27 @@ class Worker:
             clock=self.clock,
             new_id=new_id,
         )
-        self.logout = Logout(policies=self.policies, sessions=self.sessions, records=self.records, clock=self.clock)
+        self.logout = Logout(
+            policies=self.policies,
+            sessions=self.sessions,
+            records=self.records,
+            limits=LogoutLimits(self.store, limits=self._login_limits, clock=self.clock),
+            clock=self.clock,
+        )
         self._join_pins(sealer, attempts, limits)
 
     def _join_pins(self, sealer: Sealer, attempts: Attempts, limits: LoginLimits) -> None:
         """The third story, which only those see who log in by a code."""
         code_limits = CodeLimits(self.store, clock=self.clock)
+        rows = PinRows(self.store, sealer)
         self._pin_mails = PinMails(
-            policies=self.policies, records=self.records, limits=code_limits, metrics=self.metrics, new_id=new_id
+            policies=self.policies,
+            records=self.records,
+            rows=rows,
+            limits=code_limits,
+            metrics=self.metrics,
+            clock=self.clock,
+            new_id=new_id,
         )
         self.pin_login = PinLogin(
             policies=self.policies,
@@ -170,6 +184,7 @@ class Worker:
             attempts=attempts,
             requests=PinRequests(sealer, self.clock),
             records=self.records,
+            rows=rows,
             mails=self._pin_mails,
             login_limits=limits,
             code_limits=code_limits,
