@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench release lock clean
+.PHONY: help demo test lab check format bench release lock clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,7 +14,11 @@ demo: ## everything from a fresh Debian machine to a protected page in your brow
 
 test: ## every test, set-up included; ARGS="-k login" chooses
 	@.ci/setup test
-	@exec $(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(PYTHON) -m tests.run -n 2 --dist loadfile $(ARGS)
+
+lab: ## whole Debian machines that boot, are deployed and fail; as root; ARGS="-k reboot" chooses
+	@.ci/setup lab
+	@exec $(PYTHON) -m pytest -m lab tests/lab $(ARGS)
 
 check: ## format, lint, types and imports, without changing anything
 	@.ci/setup test

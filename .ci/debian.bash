@@ -21,6 +21,8 @@ declare -A PACKAGE_OF=(
     [wireguard-go]=wireguard-go
     [curl]=curl
     [promtool]=prometheus
+    [mmdebstrap]=mmdebstrap
+    [systemd-nspawn]=systemd-container
     [gcc]='gcc libc6-dev'
 )
 SERVICES=$LOGS/services-to-disable

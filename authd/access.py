@@ -147,7 +147,8 @@ class Access:
             verified, session, application, verdict.decision, team_session_ends_at=index.team_session_ends_at(session)
         )
         is_cacheable = verdict.is_cacheable and renewal.issued is None
-        return replace(verdict, expires_at=expires_at, renewal=renewal, is_cacheable=is_cacheable)
+        # On the hot path: `replace` costs three times as much.
+        return Verdict(verdict.decision, application, credential, index, is_cacheable, expires_at, renewal)
 
     def _show(self, verdict: Verdict, application: Application) -> Verdict:
         """Of a machine the application is shown a token of ours; an edge's own passes as it came, and where only an

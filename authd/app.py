@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,21 @@ from authd.resources.team_host import TeamHost
 from authd.worker import Worker
 
 App = falcon.asgi.App[falcon.asgi.Request, falcon.asgi.Response]
-Asgi = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+class Application:
+    """What gunicorn serves: the check past falcon, everything else through it."""
+
+    def __init__(self, check: Check, app: App) -> None:
+        self.check = check
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """One request, or the life of the worker."""
+        if scope["type"] == "http" and scope["path"] == CHECK_PATH:
+            await self.check(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 class _Lifespan:
@@ -57,7 +71,7 @@ class _Lifespan:
         await self._worker.store.close()
 
 
-def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> Asgi:
+def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pages | None = None) -> Application:
     """Join the parts of a worker into an application. Paths are authd's own: nginx rewrites the visitor's to them.
 
     `pages` are those of the configuration's prefix, if they are there already: they take a while to compile.
@@ -77,7 +91,7 @@ def create_app(worker: Worker, *, listener_secret: str | None = None, pages: Pag
     _add_public_routes(app, worker, pages)
     decisions = DecisionLog(clock=worker.clock)
     check = Check(worker.access, decisions, worker.metrics, on_outage=report, listener_secret=listener_secret)
-    return _with_check(check, app)
+    return Application(check, app)
 
 
 def _report_outages(worker: Worker, outages: OutageLog) -> Callable[[StoreError | IssuerUnavailableError, str], None]:
@@ -90,18 +104,6 @@ def _report_outages(worker: Worker, outages: OutageLog) -> Callable[[StoreError 
         return outages.report("store.error", key=error.code, reason=error.code, message=str(error), path=path)
 
     return report
-
-
-def _with_check(check: Check, app: App) -> Asgi:
-    """The check past falcon, everything else through it."""
-
-    async def answer(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and scope["path"] == CHECK_PATH:
-            await check(scope, receive, send)
-        else:
-            await app(scope, receive, send)
-
-    return answer
 
 
 def _add_application_host_routes(app: App, worker: Worker, answers: Answers) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from authd.cookies import render_cookie
-from authd.model import Decision, Session
+from authd.model import Decision, Ends, Session
 from authd.policy.index import Application
 from authd.tokens import Tokens, VerifiedToken
 
@@ -49,17 +49,23 @@ NO_RENEWAL = Renewal(None, inf)
 class ApplicationTokens:
     """Issues and renews. One for each worker."""
 
-    def __init__(self, tokens: Tokens, *, clock: Callable[[], float]) -> None:
+    def __init__(self, tokens: Tokens, *, ends_of: Callable[[Session, str], Ends], clock: Callable[[], float]) -> None:
+        """`ends_of` says what has ended of a session's tokens for an AUD tag, as far as this worker knows."""
         self._tokens = tokens
+        self._ends_of = ends_of
         self._clock = clock
-        self._offers: dict[tuple[str, str], IssuedToken] = {}
+        self._offers: dict[tuple[str, str, Ends], IssuedToken] = {}
 
     def issue(self, session: Session, application: Application, decision: Decision) -> IssuedToken:
         """A token for one application on one decision. It never outlives what its session may carry."""
         now = self._clock()
         expires_at = min(int(now) + decision.session_seconds, session.ends_at)
         text = self._tokens.issue_application_token(
-            session, audience=application.aud, expires_at=expires_at, policy_id=decision.policy_id
+            session,
+            audience=application.aud,
+            expires_at=expires_at,
+            policy_id=decision.policy_id,
+            known_ends=self._ends_of(session, application.aud),
         )
         cookie = render_cookie(application.cookie_name, text, max_age_seconds=expires_at - int(now), now=now)
         return IssuedToken(text, cookie, now)
@@ -88,7 +94,8 @@ class ApplicationTokens:
     def _offer(
         self, verified: VerifiedToken, session: Session, application: Application, decision: Decision
     ) -> Renewal:
-        key, now = (session.id, application.aud), self._clock()
+        # What was offered before a logout has ended with it.
+        key, now = (session.id, application.aud, self._ends_of(session, application.aud)), self._clock()
         offered = self._offers.get(key)
         # What was signed before this very token belongs to an earlier renewal.
         if offered and int(offered.at) > verified.issued_at and now - offered.at < PAUSE_SECONDS:

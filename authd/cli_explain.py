@@ -47,11 +47,12 @@ def explain(
     claims: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Say what would become of a request, and which policies and rules were looked at.
+    """Say what would become of a request, which policies and rules were looked at, and how long it would hold.
 
     Example: authd explain --url https://grafana.example.com/ --email jane@example.com --groups staff,admins
     """
     from authd import explain_request as of
+    from authd.explain_durations import find_durations, render_durations
     from authd.policy.explain import render_explanation
 
     config = load_config(config_path)
@@ -69,7 +70,12 @@ def explain(
     certificate = of.build_certificate(certificate_issuer, common_name)
     facts = Facts(_parse_ip(ip), None if machine else identity, parse_country(country), machine, certificate)
     found = of.explain_request(config, url=url, method=method.upper(), facts=facts)
-    click.echo(json.dumps(found.to_json(), indent=2) if as_json else render_explanation(found))
+    durations = find_durations(config, found.decision, facts.identity)
+    if as_json:
+        document = found.to_json() | {"durations": [each.to_json() for each in durations]}
+        click.echo(json.dumps(document, indent=2))
+    else:
+        click.echo("\n".join([render_explanation(found), *render_durations(durations)]))
 
 
 def _parse_ip(text: str) -> IPv4Address | IPv6Address:

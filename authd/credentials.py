@@ -154,7 +154,7 @@ class Credentials:
             session is not None
             and verified is not None
             and self._sessions.is_alive(session)
-            and not self._sessions.has_left(session, verified.audience, verified.issued_at)
+            and not self._sessions.has_ended(session, verified.audience, verified.known_ends)
             and verified.expires_at > self._clock()
             and self._tokens.still_verifies(verified)
         )
@@ -187,7 +187,7 @@ class Credentials:
         session = await self._sessions.find(verified.session_id)
         if session is None or session.identity.subject != verified.subject:
             return Credential(None, self._sessions.why_gone(verified.session_id), is_keyed)
-        if self._sessions.has_left(session, application.aud, verified.issued_at):
+        if self._sessions.has_ended(session, application.aud, verified.known_ends):
             return Credential(None, Reason.SESSION_ENDED, is_keyed)
         is_cookie = text in cookie_header
         return Credential(session.identity, Reason.POLICY_ALLOW, is_keyed, is_cookie, session, text, verified)

@@ -13,16 +13,16 @@ from dataclasses import replace
 
 from authd.audit import OutageLog, log_event
 from authd.errors import ProviderError, ProviderRefusedError
-from authd.in_force import Policies
-from authd.model import Session, Vouched
+from authd.in_force import ASK_AGAIN_SECONDS, Policies
+from authd.model import Identity, Session, Vouched
 from authd.sessions import Sessions
 from authd.state.records import ProviderTokens, Records
 
 # Longer than a provider may take, shorter than anybody waits for new groups.
 LOCK_SECONDS = 30
-RETRY_SECONDS = 60
+RETRY_SECONDS = ASK_AGAIN_SECONDS
 _MOST_TOGETHER = 8
-_UNKNOWN_PERSON = frozenset({"invalid_grant", "other_subject"})
+_UNKNOWN_PERSON = frozenset({"invalid_grant", "other_subject", "tenant_not_allowed", "token_revoked", "suspended"})
 
 
 class IdentityRefresh:
@@ -65,7 +65,7 @@ class IdentityRefresh:
         tokens = await self._records.find_provider_tokens(session.id, now=now)
         provider = self._policies().providers.get(session.identity.provider_id)
         if tokens is None or tokens.refresh_token is None or provider is None:
-            await self._go_on(session)
+            await self._go_on(session, Vouched(session.identity))
             return
         # Whoever dies between the provider's answer and our writing it has spent a token that rotates.
         await self._records.put_provider_tokens(session, replace(tokens, is_asking=True))
@@ -81,9 +81,9 @@ class IdentityRefresh:
         kept = ProviderTokens(vouched.refresh_token or tokens.refresh_token, vouched.id_token or tokens.id_token)
         await self._records.put_provider_tokens(session, kept)
         identity = vouched.identity
-        if (identity.groups, identity.claims) != (session.identity.groups, session.identity.claims):
+        if _facts_of(identity) != _facts_of(session.identity):
             log_event("identity.changed", session=session.id[:6], email=identity.email)
-        await self._go_on(replace(session, identity=identity))
+        await self._go_on(session, vouched)
 
     async def _fail(self, session: Session, tokens: ProviderTokens, error: ProviderError) -> None:
         if error.cause not in _UNKNOWN_PERSON:
@@ -99,7 +99,7 @@ class IdentityRefresh:
         if tokens.is_asking and error.cause == "invalid_grant":
             log_event("identity.refresh_lost", level="warning", session=session.id[:6], idp=error.provider_id)
             await self._records.put_provider_tokens(session, ProviderTokens(None, tokens.id_token))
-            await self._go_on(session)
+            await self._go_on(session, Vouched(session.identity))
             return
         log_event(
             "session.ended",
@@ -110,9 +110,12 @@ class IdentityRefresh:
         )
         await self._sessions.end(session)
 
-    async def _go_on(self, session: Session) -> None:
-        """What this worker knows of the person is what all know, until the next time."""
-        interval = self._policies().config.identity_refresh
-        refresh_at = int(self._clock()) + interval if interval else 0
-        identity = session.identity
+    async def _go_on(self, session: Session, vouched: Vouched) -> None:
+        """What was said of the person is what all workers know, until the next time."""
+        refresh_at = self._policies().refresh_at(vouched, int(self._clock()))
+        identity = vouched.identity
         await self._sessions.change(session.id, lambda found: replace(found, identity=identity, refresh_at=refresh_at))
+
+
+def _facts_of(identity: Identity) -> tuple[object, ...]:
+    return identity.groups, identity.groups_are_complete, identity.claims

@@ -11,6 +11,9 @@ from authd.countries import Countries
 from authd.model import Facts, Identity, LogoutToken, Vouched
 from authd.policy.index import PolicyIndex
 
+# As long as a provider that did not answer is left alone, too.
+ASK_AGAIN_SECONDS = 60
+
 
 class Provider(Protocol):
     """An identity provider, as the login needs it (idp/ has one module a kind). Both raise ProviderError."""
@@ -22,8 +25,8 @@ class Provider(Protocol):
         """Who the provider says this is, from the query of its callback."""
 
     async def refresh(self, identity: Identity, refresh_token: str) -> Vouched:
-        """Who the provider says this is by now. ProviderRefusedError with the cause `invalid_grant` or
-        `other_subject`: it does not know the person any more."""
+        """Who the provider says this is by now. ProviderRefusedError with a cause of `identity_refresh`'s list: it does
+        not know the person any more."""
 
     async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
         """Where the browser logs out of the provider, and comes back from; None if that is not possible."""
@@ -47,6 +50,14 @@ class Policies:
     def country_of(self, facts: Facts) -> str:
         """Where somebody is, as the edge or the database says; "" if neither knows."""
         return facts.country or (self.countries.find(facts.client_ip) if self.countries else "")
+
+    def refresh_at(self, vouched: Vouched, now: int) -> int:
+        """When to ask the provider again who somebody is, in Unix seconds; 0 for never. What could not be had just now
+        is asked for soon."""
+        own = {provider.id: provider.refresh_interval for provider in self.config.identity_providers}
+        chosen = own.get(vouched.identity.provider_id)
+        interval = self.config.identity_refresh if chosen is None else chosen
+        return now + min(interval, ASK_AGAIN_SECONDS if vouched.is_partial else interval) if interval else 0
 
     def provider_type(self, provider_id: str) -> str:
         """The kind of a provider as the configuration names it; of one that is not there (an edge), `oidc`."""

@@ -1,5 +1,5 @@
 """Logins are rate limited: by address, so that nobody floods the provider through us, and by person. So are codes by
-mail, and by what they would cost others.
+mail, and by what they would cost others, and logout tokens that are not good.
 
 An IPv6 address counts as its /64, since one household or machine has all of it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from math import ceil
 
 from authd.config.onetimepin import CodeRateLimit
 from authd.errors import LoginLimitError
@@ -15,6 +16,7 @@ from authd.state.base import Store
 
 _DAY_SECONDS = 86400
 _TRIES_SECONDS = 3600
+MAX_CLOSED = 10_000
 
 
 class LoginLimits:
@@ -40,6 +42,37 @@ class LoginLimits:
         count = await self._store.count(kind, id_, now=int(self._clock()), window_seconds=window_seconds)
         if count > limit:
             raise LoginLimitError(kind, window_seconds)
+
+
+class LogoutLimits:
+    """Counts logout tokens that claim to be a provider's of ours and are not good: each costs a look for its key, and
+    the time of a signature.
+
+    Good ones are never counted: a provider may log ten thousand people out in a minute. Nonsense that claims nothing
+    costs nothing, and may come from an address that a provider of many customers has as well.
+    """
+
+    def __init__(self, store: Store, *, limits: Callable[[], tuple[int, int, int]], clock: Callable[[], float]) -> None:
+        """`limits` as in `LoginLimits`: the first and the last of them count."""
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._closed: dict[str, float] = {}
+
+    def check(self, address: IPv4Address | IPv6Address) -> None:
+        """Raises LoginLimitError if too many came from this address, as far as this worker has heard."""
+        seconds = self._closed.get(network_of(address), 0.0) - self._clock()
+        if seconds > 0:
+            raise LoginLimitError("logout_token", ceil(seconds))
+
+    async def count_refused(self, address: IPv4Address | IPv6Address) -> None:
+        """Count one that was not good. Raises StoreError."""
+        per_address, _, window_seconds = self._limits()
+        network, now = network_of(address), self._clock()
+        if await self._store.count("logout_token", network, now=int(now), window_seconds=window_seconds) >= per_address:
+            if len(self._closed) >= MAX_CLOSED:
+                del self._closed[next(iter(self._closed))]
+            self._closed[network] = now + window_seconds
 
 
 class CodeLimits:

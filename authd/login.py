@@ -11,7 +11,6 @@ The browser that began is the browser that ends: the code is bound to the name o
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 
@@ -43,7 +42,6 @@ from authd.urls import encode_parameter, find_return_path, find_single, parse_qu
 
 TEAM_COOKIE = "__Host-authd_team"
 MAX_ROUNDS = 3
-_MOST_WAIT_SECONDS = 3.0
 
 
 class Login:
@@ -150,9 +148,6 @@ class Login:
                 raise LoginError("certificate_needed", 403, sentence, return_url)
             # The page itself says who is denied and why: the check decides again, on the way back.
             return Redirect(return_url)
-        # Just left or revoked: a token of the same second would be taken for one of before.
-        left_at = self._sessions.left_at(session, application.aud)
-        await asyncio.sleep(max(0.0, min(_MOST_WAIT_SECONDS, left_at + 1 - self._clock())))
         now = self._clock()
         issued = self._application_tokens.issue(session, application, decision)
         counted = AppSession(
@@ -299,7 +294,7 @@ class Login:
         if session is None or session.identity.subject != verified.subject:
             return None
         # Who has logged out of that application has taken its token back.
-        has_left = self._sessions.has_left(session, verified.audience, verified.issued_at)
+        has_left = self._sessions.has_ended(session, verified.audience, verified.known_ends)
         return session if session.identity.provider_id in self._policies().providers and not has_left else None
 
     def _is_application(self, audience: str) -> bool:
@@ -312,7 +307,6 @@ class Login:
         previous = await self.find_team_session(client)
         now, identity, config = int(self._clock()), vouched.identity, self._policies().config
         duration = config.session_duration_seconds
-        can_refresh = vouched.refresh_token is not None and config.identity_refresh > 0
         session = Session(
             id=self._new_id(16),
             identity=identity,
@@ -324,7 +318,7 @@ class Login:
             user_agent=client.user_agent[:200],
             country=self._policies().country_of(client.facts),
             provider_session=vouched.session_id,
-            refresh_at=now + config.identity_refresh if can_refresh else 0,
+            refresh_at=self._policies().refresh_at(vouched, now) if vouched.refresh_token else 0,
         )
         if vouched.refresh_token or vouched.id_token:
             tokens = ProviderTokens(vouched.refresh_token, vouched.id_token)

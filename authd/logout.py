@@ -6,11 +6,13 @@ A logout never depends on a cookie that can be read: whatever is left of ours is
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import urlsplit
 
 from authd.audit import log_event
-from authd.errors import ProviderError
+from authd.errors import ProviderError, ProviderLiedError
 from authd.in_force import Policies
+from authd.limits import LogoutLimits
 from authd.model import LogoutToken, Session
 from authd.policy.index import Application
 from authd.sessions import Sessions
@@ -18,6 +20,7 @@ from authd.state.records import Records
 from authd.urls import find_host
 
 MAX_RETURN_URL_CHARACTERS = 2048
+# A list may miss what began while it was read, and so it is read again. Nobody begins sessions as fast as they end.
 _MOST_ROUNDS = 20
 
 
@@ -30,11 +33,13 @@ class Logout:
         policies: Callable[[], Policies],
         sessions: Sessions,
         records: Records,
+        limits: LogoutLimits,
         clock: Callable[[], float],
     ) -> None:
         self._policies = policies
         self._sessions = sessions
         self._records = records
+        self._limits = limits
         self._clock = clock
 
     def find_return_url(self, unverified_url: str) -> str | None:
@@ -74,25 +79,25 @@ class Logout:
     async def end_own(self, own: Session, unverified_id: str) -> bool:
         """End another session of the same person; "all", "others" or its id. False if there is no such session."""
         has_ended = False
-        # A store lists a bounded number at once.
         for _ in range(_MOST_ROUNDS):
-            sessions = await self._sessions.list_of(own.identity.subject)
+            sessions = await self._sessions.list_all_of(own.identity.subject)
             chosen = {
                 "all": sessions,
                 "others": [session for session in sessions if session.id != own.id],
             }.get(unverified_id, [session for session in sessions if session.id == unverified_id])
-            for session in chosen:
-                await self._sessions.end(session)
-                has_ended = True
-            if not chosen or unverified_id not in ("all", "others"):
+            if not chosen:
                 break
+            await self._sessions.end_all(chosen)
+            has_ended = True
         return has_ended
 
-    async def end_by_provider(self, unverified_token: str) -> int:
+    async def end_by_provider(self, unverified_token: str, address: IPv4Address | IPv6Address) -> int:
         """A provider's back-channel logout (OpenID Connect Back-Channel Logout 1.0): how many sessions ended.
 
-        Raises ProviderError if the token is not good, or nobody's. One that came before ends nothing more.
+        Raises ProviderError if the token is not good, or nobody's, LoginLimitError if too many of those came from the
+        address, StoreError. One that came before ends nothing more.
         """
+        self._limits.check(address)
         refusal = ProviderError("", "logout_token_issuer", "no provider of ours has sent this logout token")
         for provider_id, provider in self._policies().providers.items():
             try:
@@ -103,33 +108,36 @@ class Logout:
                 continue
             if token:
                 return await self._end_for_provider(provider_id, token)
+        if isinstance(refusal, ProviderLiedError):
+            await self._limits.count_refused(address)
         raise refusal
 
     async def _end_for_provider(self, provider_id: str, token: LogoutToken) -> int:
         now = int(self._clock())
         if await self._records.is_logout_token_spent(provider_id, token, now=now):
             return 0
-        if token.session_id:
-            # Before anything is looked for: a login that is written from now on looks for this.
-            await self._records.note_provider_logout(provider_id, token.session_id, now=now)
-        found = await self._find_sessions(provider_id, token)
-        for session in found:
-            await self._sessions.end(session)
-            log_event("session.ended", reason="provider", session=session.id[:6], email=session.identity.email)
+        # Before anything is looked for: a login that is written from now on looks for this.
+        await self._records.note_provider_logout(provider_id, token, now=now)
+        ended = 0
+        for _ in range(_MOST_ROUNDS):
+            found = await self._find_sessions(provider_id, token)
+            if not found:
+                break
+            await self._sessions.end_all(found)
+            ended += len(found)
+            for session in found:
+                log_event("session.ended", reason="provider", session=session.id[:6], email=session.identity.email)
         # Not before: what could not be ended must end when the provider tries again.
         await self._records.spend_logout_token(provider_id, token)
-        return len(found)
+        return ended
 
     async def _find_sessions(self, provider_id: str, token: LogoutToken) -> list[Session]:
-        if not token.subject:
+        if token.session_id:
             now = int(self._clock())
-            return await self._records.list_provider_sessions(provider_id, token.session_id, now=now)
-        theirs = await self._sessions.list_of(token.subject)
-        return [
-            session
-            for session in theirs
-            if session.identity.provider_id == provider_id and token.session_id in ("", session.provider_session)
-        ]
+            theirs = await self._records.list_provider_sessions(provider_id, token.session_id, now=now)
+            return [each for each in theirs if token.subject in ("", each.identity.subject)]
+        theirs = await self._sessions.list_all_of(token.subject)
+        return [each for each in theirs if each.identity.provider_id == provider_id]
 
     async def _provider_url(self, session: Session, return_url: str) -> str | None:
         provider = self._policies().providers.get(session.identity.provider_id)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class Outcome(StrEnum):
@@ -63,7 +63,8 @@ class Identity:
     hands, (issuer, subject) cannot. `email` is in ASCII lower case with an IDNA domain, and None
     unless the provider says that it is verified (or is configured to be believed);
     `unverified_email` is for pages and logs only and never decides anything.
-    `claims` holds only what the provider's `claims` setting names.
+    `claims` holds only what the provider's `claims` setting names. Where `groups_are_complete` is not true, there may
+    be groups that nobody could tell us: no rule can say then that somebody is not in one.
     `authenticated_at` is in Unix seconds. `evaluations` holds what outside evaluators said of the person, by
     `evaluation_key`: yes or no, and when (Unix seconds); one that could not say is missing.
     """
@@ -79,6 +80,7 @@ class Identity:
     claims: Mapping[str, Any] = field(default_factory=dict)
     authenticated_at: int = 0
     evaluations: Mapping[str, tuple[bool, int]] = field(default_factory=dict)
+    groups_are_complete: bool = True
 
     @property
     def account(self) -> str:
@@ -104,12 +106,14 @@ class Vouched:
     """What an identity provider said at a login: who it is, and what lets us ask again, or log out there.
 
     `session_id` is the provider's own (`sid`), empty if it names none. The two tokens are secrets of this login.
+    `is_partial`: the groups could not be had just now, and asking again soon is worth it.
     """
 
     identity: Identity
     session_id: str = ""
     refresh_token: str | None = field(default=None, repr=False)
     id_token: str | None = field(default=None, repr=False)
+    is_partial: bool = False
 
 
 SERVICE_TOKENS = "service tokens"
@@ -225,3 +229,16 @@ class Session:
     def ends_at(self) -> int:
         """From when on nothing rests on the session any more."""
         return max(self.expires_at, self.tokens_until)
+
+
+class Ends(NamedTuple):
+    """When a session last left an application, and when all tokens of that application were last revoked; 0 for never.
+
+    Unix seconds by whoever did it, but each is larger than the one before, so that they can be compared without clocks.
+    """
+
+    left: int = 0
+    revoked: int = 0
+
+
+NO_ENDS = Ends()

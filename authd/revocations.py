@@ -24,7 +24,10 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Everything of that scope and id that began at `not_before` (Unix seconds) or earlier has ended."""
+    """Everything of that scope and id that began at `not_before` (Unix seconds) or earlier has ended.
+
+    Of an application: every token whose issuer did not know of this revocation or a later one.
+    """
 
     scope: Scope
     id: str
@@ -70,5 +73,5 @@ class Revocations:
         return any(session.created_at <= self._not_before.get(key, 0) for key in keys)
 
     def tokens_ended_at(self, audience: str) -> int:
-        """The last second whose tokens for an application have ended by any of them; 0 if none have."""
+        """The `not_before` of an application's last revocation; 0 without one."""
         return self._not_before.get((Scope.APPLICATION, audience), 0) if self._not_before else 0

@@ -27,7 +27,7 @@ from gunicorn.arbiter import Arbiter
 from prometheus_client.multiprocess import mark_process_dead
 
 from authd import __version__
-from authd.app import Asgi, create_app, load_listener_secret
+from authd.app import Application, create_app, load_listener_secret
 from authd.audit import configure_logging, log_event
 from authd.config import Config, load_config
 from authd.config_slot import ConfigSlot, LoadedConfig
@@ -111,7 +111,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         for name, value in settings.items():
             self.cfg.set(name, value)
 
-    def load(self) -> Asgi:
+    def load(self) -> Application:
         """Called in each worker: make its parts from the last good configuration."""
         loaded = self._slot.read()
         self._client_secrets = loaded.client_secrets

@@ -12,7 +12,10 @@ import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
+
+from authd.serve_protocol import Repeats, ShortWayProtocol
 
 # gunicorn's loop looks once a second whether it shall end, and takes requests until then.
 _LOOP_SECONDS = 1.1
@@ -44,6 +47,7 @@ class PromptWorker(ASGIWorker):  # type: ignore[misc]
 
     app: Any
     asgi: Any
+    repeats: Repeats
     _is_serving = False
 
     def notify(self) -> None:
@@ -56,7 +60,10 @@ class PromptWorker(ASGIWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Load the application and count its requests."""
         super().load_wsgi()
+        self.repeats = self.asgi.check
         self.requests = self.asgi = RequestCounter(self.asgi)
+        # gunicorn has no setting for the protocol of its ASGI worker.
+        gasgi.ASGIProtocol = ShortWayProtocol
 
     def init_signals(self) -> None:
         """Let signals wait until the loop runs: uvloop forgets what comes before. The master has blocked them."""

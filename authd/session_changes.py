@@ -65,7 +65,7 @@ class SessionChanges:
 
     async def last_use(self, session: Session) -> int:
         """When the session was last noted to be used, in Unix seconds."""
-        return await self._sessions.last_use(session)
+        return (await self._sessions.last_uses([session]))[0]
 
     async def revoke_session(self, unverified_id: str) -> Revoked:
         """End one session, on every worker within two seconds."""

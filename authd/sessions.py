@@ -8,21 +8,22 @@ never as a denial.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from authd.activity import Activity
 from authd.audit import log_event
 from authd.errors import StoreUnavailableError
-from authd.model import Reason, Session
+from authd.model import Ends, Reason, Session
 from authd.revocations import Revocation, Revocations, Scope, parse_revocation
 from authd.state.base import Store, Tombstone
 from authd.state.records import REVOKED, SESSION, SESSION_CHANGED, Records
 
 POLL_SECONDS = 0.5
-# Every worker has heard of a revocation by then.
-HEARD_SECONDS = 2
 MAX_REMEMBERED = 20_000
+# Few enough that all of them are recorded within the deadline of a call.
+_MOST_TOGETHER = 50
 
 
 class Sessions:
@@ -132,14 +133,16 @@ class Sessions:
         """Whether the store was heard of lately enough to go by what is remembered."""
         return self._monotonic() - self._answered_at <= self._outage_grace_seconds
 
-    def has_left(self, session: Session, audience: str, issued_at: int) -> bool:
-        """Whether a token of this session for this application has ended, though the session lives."""
-        return issued_at <= self.left_at(session, audience)
+    def has_ended(self, session: Session, audience: str, known_ends: Ends) -> bool:
+        """Whether a token of this session for this application has ended, though the session lives: its issuer did not
+        know of an end that is known here. Clocks may differ; this does not ask them."""
+        ends = self.ends_of(session, audience)
+        return known_ends.left < ends.left or known_ends.revoked < ends.revoked
 
-    def left_at(self, session: Session, audience: str) -> int:
-        """The last second whose tokens of this session for this application have ended, 0 if none have."""
-        left_at = session.left.get(audience, 0) if session.left else 0
-        return max(left_at, self._revocations.tokens_ended_at(audience))
+    def ends_of(self, session: Session, audience: str) -> Ends:
+        """What this worker knows to have ended of the session's tokens for this application."""
+        left = session.left.get(audience, 0) if session.left else 0
+        return Ends(left, self._revocations.tokens_ended_at(audience))
 
     def why_gone(self, session_id: str) -> Reason:
         """Why `find` has no such session, as far as this worker knows: ended, idle, or expired or never heard of."""
@@ -158,6 +161,11 @@ class Sessions:
             log_event("session.ended", reason="idle", session=session.id[:6], email=session.identity.email)
         self._forget(session.id, reason)
 
+    async def end_all(self, sessions: Sequence[Session]) -> None:
+        """End them everywhere, some at once. Raises StoreError if any of them is not recorded."""
+        for start in range(0, len(sessions), _MOST_TOGETHER):
+            await asyncio.gather(*map(self.end, sessions[start : start + _MOST_TOGETHER]))
+
     async def change(self, session_id: str, change: Callable[[Session], Session]) -> Session | None:
         """Change a session everywhere: here at once, elsewhere with the next poll. None if it has ended.
 
@@ -170,9 +178,12 @@ class Sessions:
 
     async def leave(self, session: Session, audience: str) -> None:
         """End this session's tokens for one application, everywhere. Raises StoreError."""
-        # A token that another worker renews in this very second ends too.
-        left_at = int(self._clock()) + 1
-        await self.change(session.id, lambda found: replace(found, left={**found.left, audience: left_at}))
+        now = int(self._clock())
+
+        def note(found: Session) -> Session:
+            return replace(found, left={**found.left, audience: max(now, found.left.get(audience, 0) + 1)})
+
+        await self.change(session.id, note)
 
     def is_revoked(self, session: Session) -> bool:
         """Whether an operator's revocation ends this session, which the store may still hold."""
@@ -180,19 +191,25 @@ class Sessions:
 
     async def list_of(self, subject: str) -> list[Session]:
         """A person's living sessions, at most 500. Raises StoreError."""
-        now = int(self._clock())
-        found = await self._records.list_sessions(subject, now=now)
+        found = await self._records.list_sessions(subject, now=int(self._clock()))
         return [session for session in found if not self._revocations.ends_session(session)]
 
-    async def last_use(self, session: Session) -> int:
-        """When the session was last noted to be used, where that is noted at all; else its beginning."""
-        return await self._records.find_last_use(session.id, now=int(self._clock())) or session.created_at
+    async def list_all_of(self, subject: str) -> list[Session]:
+        """As `list_of`, however many; one that ends or begins meanwhile may hide another. Raises StoreError."""
+        found = await self._records.list_all_sessions(subject, now=int(self._clock()))
+        return [session for session in found if not self._revocations.ends_session(session)]
+
+    async def last_uses(self, sessions: Sequence[Session]) -> list[int]:
+        """When each was last noted to be used, where that is noted at all; else its beginning. One call of the store,
+        however many they are. Raises StoreError."""
+        noted = await self._records.find_last_uses([each.id for each in sessions], now=int(self._clock()))
+        return [noted.get(each.id, each.created_at) for each in sessions]
 
     async def revoke(self, scope: Scope, id_: str) -> None:
         """End all that a scope and id stand for and that began until now, everywhere. Raises StoreError."""
         now = int(self._clock())
-        # As with `leave`: until it hears of this, a worker may renew what it should refuse.
-        not_before = now + HEARD_SECONDS if scope is Scope.APPLICATION else now
+        # Never the same twice, nor an earlier one: tokens say which one their issuer knew.
+        not_before = max(now, self._revocations.tokens_ended_at(id_) + 1) if scope is Scope.APPLICATION else now
         revocation = Revocation(scope, id_, not_before)
         await self._records.add_revocation(revocation, now=now)
         self._learn(revocation.render())

@@ -17,7 +17,7 @@ import jwt
 from authd.errors import TokenError
 from authd.jose import VerificationKey, parse_unverified_token, verify_signature
 from authd.keys import SIGNING_ALGORITHM, Keyring
-from authd.model import Reason, Session
+from authd.model import NO_ENDS, Ends, Reason, Session
 
 APPLICATION = "app"
 ORGANISATION = "org"
@@ -30,7 +30,10 @@ MAX_CUSTOM_BYTES = 1000
 
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
-    """A token of ours whose signature, issuer, audience, type and times were right when it was verified."""
+    """A token of ours whose signature, issuer, audience, type and times were right when it was verified.
+
+    `known_ends` is what its issuer knew to have ended: whatever ended since then has ended this token, too.
+    """
 
     session_id: str
     subject: str
@@ -38,6 +41,7 @@ class VerifiedToken:
     key_id: str
     expires_at: int
     issued_at: int
+    known_ends: Ends = NO_ENDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +71,17 @@ class Tokens:
         self._learn_key = learn_key
 
     def issue_application_token(
-        self, session: Session, *, audience: str, expires_at: int, policy_id: str | None
+        self, session: Session, *, audience: str, expires_at: int, policy_id: str | None, known_ends: Ends = NO_ENDS
     ) -> str:
-        """A token for one application; it never outlives its session. `expires_at` in Unix seconds."""
+        """A token for one application; it never outlives its session. `expires_at` in Unix seconds.
+
+        `known_ends` are the session's and the application's, as this worker knows them.
+        """
         claims = self._claims(session, APPLICATION, audience, min(expires_at, session.ends_at))
         if policy_id:
             claims["policy_id"] = policy_id
+        if any(known_ends):
+            claims["ends"] = list(known_ends)
         custom = _trimmed(session.identity.claims)
         if custom:
             claims["custom"] = custom
@@ -181,6 +190,7 @@ class Tokens:
             key_id=key.key_id,
             expires_at=claims["exp"],
             issued_at=claims["iat"],
+            known_ends=_parse_ends(claims.get("ends", [0, 0])),
         )
 
     def _check_claims(self, claims: Mapping[str, Any], type_: str, audience: str) -> None:
@@ -200,6 +210,12 @@ class Tokens:
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
         if max(claims.get("nbf", 0), claims.get("iat", 0)) > now + CLOCK_LEEWAY_SECONDS:
             raise TokenError(Reason.TOKEN_NOT_YET_VALID, "the token is not valid yet; is a clock wrong?")
+
+
+def _parse_ends(claim: Any) -> Ends:
+    if not isinstance(claim, list) or len(claim) != len(NO_ENDS) or any(type(each) is not int for each in claim):
+        raise TokenError(Reason.TOKEN_MALFORMED, "the token does not say what had ended when it was issued")
+    return Ends(*claim)
 
 
 def _trimmed(claims: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from authd.in_force import Policies
 from authd.issuers import Issuers
 from authd.issuers.key_source import FETCH_SECONDS
 from authd.keys import Keyring
-from authd.limits import CodeLimits, LoginLimits
+from authd.limits import CodeLimits, LoginLimits, LogoutLimits
 from authd.login import Login
 from authd.logout import Logout
 from authd.machine_tokens import MachineTokens
@@ -118,7 +118,7 @@ class Worker:
             is_in_touch=lambda: self.sessions.is_in_touch,
         )
         self.tokens = Tokens(issuer=config.issuer, keyring=self._keys.get, clock=self.clock, learn_key=self._keys.learn)
-        application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
+        application_tokens = ApplicationTokens(self.tokens, ends_of=self.sessions.ends_of, clock=self.clock)
         self._join_access(config, application_tokens)
         self._join_login(sealer, application_tokens)
 
@@ -155,7 +155,13 @@ class Worker:
             clock=self.clock,
             new_id=new_id,
         )
-        self.logout = Logout(policies=self.policies, sessions=self.sessions, records=self.records, clock=self.clock)
+        self.logout = Logout(
+            policies=self.policies,
+            sessions=self.sessions,
+            records=self.records,
+            limits=LogoutLimits(self.store, limits=self._login_limits, clock=self.clock),
+            clock=self.clock,
+        )
         self._join_pins(sealer, attempts, limits)
 
     def _join_pins(self, sealer: Sealer, attempts: Attempts, limits: LoginLimits) -> None:

@@ -16,6 +16,12 @@ from bench.in_process import measure_check
 from bench.installation import HOST, Installation, run_installation
 from bench.ipranges import holds, measure_ipranges, render_line
 from bench.load import Load, run_wrk
+from bench.logins import holds as logins_hold
+from bench.logins import measure_logins
+from bench.logins import render_line as render_logins
+from bench.sessions import holds as sessions_hold
+from bench.sessions import measure_sessions
+from bench.sessions import render_line as render_sessions
 from bench.tunnel import holds as tunnel_holds
 from bench.tunnel import measure_tunnel
 from bench.tunnel import render_line as render_tunnel
@@ -50,6 +56,8 @@ def main() -> int:
     result = {
         "ipranges": measure_ipranges(min(options.rounds, 3)),
         "tunnel": measure_tunnel(min(options.rounds, 3)),
+        "sessions": measure_sessions(options.rounds),
+        "logins": measure_logins(min(options.rounds, 3)),
         "cases": _summarise(rounds, _cases(uncached, cached)),
         "check_in_process_us": {"median": round(typical, 1), "minimum": round(least, 1)},
         "rounds": options.rounds,
@@ -129,6 +137,8 @@ def _render_table(result: dict[str, Any]) -> str:
     if result["tunnel"]:
         lines.append(f"\n{render_tunnel(result['tunnel'])}")
     lines.append(f"\ncheck in process, remembered token: {check['median']} µs (best {check['minimum']})")
+    lines += [f"\n{render_sessions(line)}" for line in result["sessions"]]
+    lines.append(f"\n{render_logins(result['logins'])}")
     return "\n".join(lines)
 
 
@@ -145,6 +155,9 @@ def _judge(result: dict[str, Any]) -> int:
     failed += [render_line(line) for line in result["ipranges"] if not holds(line)]
     if not tunnel_holds(result["tunnel"]):
         failed.append(render_tunnel(result["tunnel"]))
+    failed += [render_sessions(line) for line in result["sessions"] if not sessions_hold(line)]
+    if not logins_hold(result["logins"]):
+        failed.append(render_logins(result["logins"]))
     for line in failed:
         print(f"below what is demanded: {line}", file=sys.stderr)
     return 1 if failed else 0

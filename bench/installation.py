@@ -40,7 +40,7 @@ class Installation:
 def run_installation(directory: Path, *, decision_cache_seconds: int) -> Iterator[Installation]:
     """Start nginx and authd. `plain_port` is unprotected; at `floor_port` nginx itself answers the check with 204."""
     directory.mkdir()
-    config_path = _write_config(directory, decision_cache_seconds)
+    config_path = write_config(directory, decision_cache_seconds)
     token = asyncio.run(_issue_token(config_path))
     ports = find_free_port(), find_free_port(), find_free_port()
     render = [sys.executable, "-m", "authd.cli", "nginx", "render", "--config", str(config_path)]
@@ -56,7 +56,8 @@ def run_installation(directory: Path, *, decision_cache_seconds: int) -> Iterato
             authd.terminate()
 
 
-def _write_config(directory: Path, decision_cache_seconds: int) -> Path:
+def write_config(directory: Path, decision_cache_seconds: int = 0) -> Path:
+    """`authd.yml` and its secret in this directory, for one application and a store in SQLite."""
     secret = directory / "secret"
     secret.write_text(base64.b64encode(os.urandom(32)).decode())
     secret.chmod(0o600)

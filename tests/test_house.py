@@ -76,3 +76,10 @@ def test_no_file_names_a_machine_on_which_it_was_written() -> None:
         text = path.read_bytes().decode(errors="replace")
         found += [f"{path.relative_to(ROOT)}: {match[0]}" for match in FOREIGN.finditer(text)]
     assert found == []
+
+
+def test_every_decision_record_has_a_number_of_its_own() -> None:
+    records = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [path.name[:4] for path in records]
+    assert [path.name for path in records if numbers.count(path.name[:4]) > 1] == []
+    assert [path.name for path in records if f" {path.name[:4]}" not in path.read_text().partition("\n")[0]] == []

@@ -24,6 +24,9 @@ class GithubConfig(ProviderSection):
     client_secret_env: kind.Environment | None = Field(
         default=None, description="Environment variable with the client secret, instead of the file."
     )
+    identity_refresh: kind.RefreshInterval | None = Field(
+        default=None, description="How often this provider is asked again who somebody is; as at the top if left out."
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -39,6 +42,10 @@ class GithubConfig(ProviderSection):
         if self.base_url == "https://github.com":
             return "https://api.github.com"
         return f"{self.base_url.removesuffix('/')}/api/v3"
+
+    @property
+    def refresh_interval(self) -> int | None:
+        return self.identity_refresh
 
     @property
     def secret_file(self) -> Path | None:

@@ -32,6 +32,11 @@ class ProviderSection(Section):
         return None
 
     @property
+    def refresh_interval(self) -> int | None:
+        """Seconds after which the provider is asked again, 0 for never; None for what the organisation says."""
+        return None
+
+    @property
     def secret_file(self) -> Path | None:
         """The file of the one secret that goes with a provider."""
         return None

@@ -207,6 +207,29 @@ def read_issuer(value: Any) -> str:
     return text
 
 
+# Tenant ids and group ids of Entra ID.
+read_guid = _read_matching(
+    "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "is no id of Entra ID",
+    "36 characters in lower case, such as 8a7d0f5e-1111-4222-8333-444455556666",
+)
+# Where everybody with a private Microsoft account is.
+_PERSONAL_ACCOUNTS = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
+
+def read_tenant(value: Any) -> str:
+    tenant = read_guid(value)
+    if tenant == _PERSONAL_ACCOUNTS:
+        raise SettingError("is the tenant of all personal accounts, which anybody can have", allowed="your tenant's id")
+    return tenant
+
+
+def require_different(entries: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(entries)) < len(entries):
+        raise SettingError("names something twice")
+    return entries
+
+
 def read_team_issuer(value: Any) -> str:
     """The issuer of an Access edge as its tokens name it: an origin, without the slash that people add."""
     text = read_issuer(value)

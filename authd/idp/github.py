@@ -12,6 +12,7 @@ import base64
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +20,7 @@ import requests
 
 from authd.config import parse_email
 from authd.config.github import GithubConfig
-from authd.errors import ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
+from authd.errors import ProviderError, ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
 from authd.idp.callback import parse_callback
 from authd.idp.code_flow import render_error_code
 from authd.idp.events import report
@@ -34,6 +35,15 @@ _PAGE = 100
 _MOST_PAGES = 20
 _MAX_ANSWER_BYTES = 2 * 1024 * 1024
 _MAX_NAME_CHARACTERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Granted:
+    """The token of a login. `lasts` unless it ends by itself, as those of a GitHub App do."""
+
+    token: str = field(repr=False)
+    has_organisations: bool
+    lasts: bool
 
 
 class GithubProvider:
@@ -77,19 +87,40 @@ class GithubProvider:
     async def finish(self, unverified_query: str, *, nonce: str, code_verifier: str) -> Vouched:
         """Return who GitHub says this is, from the raw query string of its callback."""
         code = self._read_callback(unverified_query)
-        async with self._deadline():
-            token = await self._http.run("token answer", lambda call: self._request_token(call, code, code_verifier))
-            user, emails, organisations, teams = await asyncio.gather(
-                self._get_object(token, "user"),
-                self._get_list(token, "user/emails"),
-                self._get_list(token, "user/orgs"),
-                self._get_list(token, "user/teams"),
-            )
-        return Vouched(self._identify(user, emails, organisations, teams))
+        async with self._deadline("whole login"):
+            granted = await self._http.run("token answer", lambda call: self._request_token(call, code, code_verifier))
+            identity = await self._ask_who(granted.token)
+        if not granted.has_organisations:
+            identity = replace(identity, groups_are_complete=False)
+        return Vouched(identity, refresh_token=granted.token if granted.lasts else None)
 
     async def refresh(self, identity: Identity, refresh_token: str) -> Vouched:
-        """Raises ProviderRefusedError: tokens of an OAuth app do not end, and none is kept."""
-        raise ProviderRefusedError(self._config.id, "no_refresh", "a login with GitHub is not renewed")
+        """Ask again who somebody is, with the token of their login: that of an OAuth app does not end by itself.
+
+        ProviderRefusedError with the cause `token_revoked`, `suspended` or `other_subject` means that GitHub does not
+        know the person any more, or not for us.
+        """
+        async with self._deadline("refresh"):
+            found = await self._ask_who(refresh_token)
+        if found.subject != identity.subject:
+            raise ProviderRefusedError(self._config.id, "other_subject", "the refresh was about somebody else")
+        kept = replace(
+            found,
+            # What was not granted at the login is not granted now.
+            groups_are_complete=found.groups_are_complete and identity.groups_are_complete,
+            authenticated_at=identity.authenticated_at,
+            evaluations=identity.evaluations,
+        )
+        return Vouched(kept)
+
+    async def _ask_who(self, token: str) -> Identity:
+        user, emails, organisations, teams = await asyncio.gather(
+            self._get_object(token, "user"),
+            self._get_list(token, "user/emails"),
+            self._get_list(token, "user/orgs"),
+            self._get_list(token, "user/teams"),
+        )
+        return self._identify(user, emails, organisations, teams)
 
     async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
         """GitHub offers no way to log out by a link."""
@@ -104,12 +135,12 @@ class GithubProvider:
         self._http.close()
 
     @asynccontextmanager
-    async def _deadline(self) -> AsyncIterator[None]:
+    async def _deadline(self, what: str) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._deadline_seconds):
                 yield
         except TimeoutError:
-            sentence = f"the whole login took longer than {self._deadline_seconds:g} seconds"
+            sentence = f"the {what} took longer than {self._deadline_seconds:g} seconds"
             raise ProviderUnavailableError(self._config.id, "timeout", sentence) from None
 
     def _read_callback(self, unverified_query: str) -> str:
@@ -122,7 +153,7 @@ class GithubProvider:
             raise ProviderRefusedError(self._config.id, cause, f"the login was refused with {cause}")
         return callback.code
 
-    def _request_token(self, call: Call, code: str, code_verifier: str) -> str:
+    def _request_token(self, call: Call, code: str, code_verifier: str) -> _Granted:
         """In a thread. GitHub answers its OAuth errors with 200."""
         form = {
             "client_id": self._config.client_id,
@@ -147,7 +178,7 @@ class GithubProvider:
         if "read:org" not in granted:
             # The person may have taken it away, or an administrator: then no rule on organisations matches.
             report("provider.scope_missing", self._config.id, reason="read:org was not granted")
-        return token
+        return _Granted(token, has_organisations="read:org" in granted, lasts="expires_in" not in members)
 
     async def _get_object(self, token: str, path: str) -> Mapping[str, Any]:
         return self._parse(await self._get(token, path), path)
@@ -169,9 +200,28 @@ class GithubProvider:
         return found
 
     async def _get(self, token: str, path: str) -> Answer:
-        return await self._http.get(
-            path.partition("?")[0], f"{self._config.api_url}/{path}", max_bytes=_MAX_ANSWER_BYTES, bearer=token
-        )
+        what, url = path.partition("?")[0], f"{self._config.api_url}/{path}"
+        statuses = frozenset({200, 401, 403})
+        answer = await self._http.get(what, url, max_bytes=_MAX_ANSWER_BYTES, bearer=token, statuses=statuses)
+        if answer.status != 200:
+            raise self._explain(what, answer)
+        return answer
+
+    def _explain(self, what: str, answer: Answer) -> ProviderError:
+        """GitHub says 403 for several things, and only in words which (REST API: Troubleshooting)."""
+        if answer.status == 401:
+            return ProviderRefusedError(self._config.id, "token_revoked", f"{what} says that the token was revoked")
+        text = answer.body.lower()
+        if b"account was suspended" in text:
+            return self._suspended()
+        if b"rate limit" in text:
+            return ProviderUnavailableError(
+                self._config.id, "rate_limited", f"{what} says that the rate limit is reached"
+            )
+        return ProviderLiedError(self._config.id, "http_status", f"the {what} came with HTTP {answer.status}")
+
+    def _suspended(self) -> ProviderRefusedError:
+        return ProviderRefusedError(self._config.id, "suspended", "the account is suspended")
 
     def _parse(self, answer: Answer, what: str) -> Mapping[str, Any]:
         try:
@@ -189,6 +239,8 @@ class GithubProvider:
         number = user.get("id")
         if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
             raise ProviderLiedError(self._config.id, "user_missing", "user has no number (id)")
+        if user.get("suspended_at") is not None:
+            raise self._suspended()
         email = _find_primary(emails)
         name = _find_text(user, "name") or _find_text(user, "login")
         groups = [login for each in organisations if (login := _find_text(each, "login"))]
@@ -209,6 +261,7 @@ class GithubProvider:
             groups=tuple(dict.fromkeys(group.lower() for group in groups)),
             auth_methods=(),
             authenticated_at=int(self._clock()),
+            groups_are_complete=max(len(organisations), len(teams)) < _MOST_PAGES * _PAGE,
         )
 
 

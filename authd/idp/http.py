@@ -74,18 +74,26 @@ class ProviderHttp:
         self._make_tls = functools.partial(ssl.create_default_context, cadata=authorities)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix=f"idp-{provider_id}")
 
-    async def get(self, what: str, url: str, *, max_bytes: int, bearer: str | None = None) -> Answer:
+    async def get(
+        self,
+        what: str,
+        url: str,
+        *,
+        max_bytes: int,
+        bearer: str | None = None,
+        statuses: frozenset[int] = frozenset({200}),
+    ) -> Answer:
         """GET a document; `what` names it in errors.
 
         Raises ProviderUnavailableError if it does not arrive in time, or with 429 or 5xx;
-        ProviderLiedError if it is not a plain 200 of at most `max_bytes`.
+        ProviderLiedError if it is not a plain answer of one of `statuses` and at most `max_bytes`.
         """
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
 
         def fetch(call: Call) -> Answer:
             with call.open(requests.Session()) as session:
                 response = session.get(url, headers=headers, stream=True, allow_redirects=False)
-                return call.read(response, max_bytes=max_bytes, statuses=frozenset({200}))
+                return call.read(response, max_bytes=max_bytes, statuses=statuses)
 
         return await self.run(what, fetch)
 

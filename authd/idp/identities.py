@@ -26,22 +26,27 @@ def derive_subject(issuer: str, provider_subject: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"{issuer}\n{provider_subject}"))
 
 
-def build_identity(settings: OidcConfig, *, provider_subject: str, sources: Sequence[Claims], now: float) -> Identity:
+def build_identity(
+    settings: OidcConfig, *, provider_subject: str, sources: Sequence[Claims], now: float, issuer: str | None = None
+) -> Identity:
     """Build the identity from verified claims: the ID token's, then userinfo's if it was asked.
 
-    The earlier source wins, claim by claim. Values of an unexpected shape are left out.
+    The earlier source wins, claim by claim. Values of an unexpected shape are left out. `issuer` is whose token it was,
+    where that is not the configured one.
     """
+    groups, are_complete = _read_groups(settings, sources)
     return Identity(
-        subject=derive_subject(settings.issuer, provider_subject),
+        subject=derive_subject(issuer or settings.issuer, provider_subject),
         provider_id=settings.id,
         provider_subject=provider_subject,
         email=_find_verified_email(settings, sources),
         unverified_email=_find_text(sources, settings.email_claim),
         name=_find_text(sources, "name"),
-        groups=_read_groups(settings, sources),
+        groups=groups,
         auth_methods=_read_auth_methods(_find(sources, "amr")),
         claims={name: value for name in settings.claims if (value := _find(sources, name)) is not None},
         authenticated_at=int(now),
+        groups_are_complete=are_complete,
     )
 
 
@@ -49,8 +54,20 @@ def lacks_claims(settings: OidcConfig, claims: Claims) -> bool:
     """True if userinfo may still know something that the ID token did not say."""
     wanted = {settings.email_claim, settings.groups_claim, *settings.claims}
     if not settings.assume_email_verified:
-        wanted.add("email_verified")
+        wanted.add(settings.email_verified_claim)
     return any(_look_up(claims, name) is _MISSING for name in wanted)
+
+
+def points_elsewhere(settings: OidcConfig, sources: Sequence[Claims]) -> bool:
+    """True if the groups are not among the claims, which say that there are some: Entra ID's overage.
+
+    Aggregated and distributed claims (OpenID Connect Core 1.0, 5.6.2) say where; nobody goes there. `hasgroups` is what
+    Entra writes where even that would be too long.
+    """
+    if _find(sources, settings.groups_claim) is not None:
+        return False
+    is_entra = settings.groups_claim == "groups"
+    return any(settings.groups_claim in _claim_names(each) or (is_entra and "hasgroups" in each) for each in sources)
 
 
 def _find(sources: Sequence[Claims], name: str) -> Any:
@@ -82,31 +99,32 @@ def _find_verified_email(settings: OidcConfig, sources: Sequence[Claims]) -> str
     if address is None:
         return None
     # `email_verified` speaks of the claim `email` and of no other. Only JSON's true is a yes: there
-    # are providers that send the string "false" (CVE-2026-55076), and one "no" outweighs any "yes".
-    verdicts = [source["email_verified"] for source in sources if "email_verified" in source]
+    # are providers that send the string "false" (CVE-2026-55076), and one "no" outweighs any "yes",
+    # also that of a claim of the provider's own, such as Entra's `xms_edov`.
+    name = settings.email_verified_claim
+    verdicts = [source[each] for source in sources for each in {name, "email_verified"} & source.keys()]
     if any(verdict is not True for verdict in verdicts):
         return None
-    vouched = any(
-        source.get("email_verified") is True and parse_email(source.get("email")) == address for source in sources
-    )
+    vouched = any(source.get(name) is True and parse_email(source.get("email")) == address for source in sources)
     believed = settings.assume_email_verified
     return address if vouched or believed else None
 
 
-def _read_groups(settings: OidcConfig, sources: Sequence[Claims]) -> tuple[str, ...]:
+def _read_groups(settings: OidcConfig, sources: Sequence[Claims]) -> tuple[tuple[str, ...], bool]:
+    """The groups, and whether these are all."""
+    if points_elsewhere(settings, sources):
+        return (), False
     value = _find(sources, settings.groups_claim)
     if value is None:
-        if any(settings.groups_claim in _claim_names(source) for source in sources):
-            report("provider.groups_elsewhere", settings.id)
-        return ()
+        return (), True
     if not isinstance(value, list):
         # A string might be one group or several with commas between them: a guess would be a grant.
         report("provider.groups_ignored", settings.id, count=1)
-        return ()
+        return (), False
     names = [name for member in value if (name := _find_group_name(member)) is not None]
     if len(names) < len(value):
         report("provider.groups_ignored", settings.id, count=len(value) - len(names))
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(names)), len(names) == len(value)
 
 
 def find_group_names(value: Any) -> tuple[str, ...]:
@@ -116,7 +134,6 @@ def find_group_names(value: Any) -> tuple[str, ...]:
 
 
 def _claim_names(source: Claims) -> Mapping[str, Any]:
-    # Aggregated and distributed claims (OpenID Connect Core 1.0, 5.6.2): we follow none of them.
     names = source.get("_claim_names")
     return names if isinstance(names, dict) else {}
 

@@ -11,7 +11,7 @@ import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -34,6 +34,7 @@ from authd.idp.code_flow import (
 )
 from authd.idp.discovery import MAX_METADATA_BYTES, ProviderMetadata, discovery_url, parse_metadata
 from authd.idp.events import report, report_failure
+from authd.idp.graph import ask_graph
 from authd.idp.http import DEADLINE_SECONDS, ProviderHttp
 from authd.idp.id_tokens import (
     MAX_ID_TOKEN_BYTES,
@@ -45,9 +46,10 @@ from authd.idp.id_tokens import (
     check_parties,
     check_refreshed,
 )
-from authd.idp.identities import build_identity, derive_subject, lacks_claims
+from authd.idp.identities import build_identity, derive_subject, lacks_claims, points_elsewhere
 from authd.idp.key_sets import MayRefetch, NothingShared, ProviderKeys, SharedKeySets
 from authd.idp.last_good import LastGood
+from authd.idp.tenants import Issuers
 from authd.jose import UnverifiedToken, parse_json_object, parse_unverified_token
 from authd.jose.key_sets import MAX_KEY_SET_BYTES
 from authd.model import Identity, LogoutToken, Vouched
@@ -58,6 +60,16 @@ _LOGOUT_TOKEN_SECONDS = 120
 # A provider's token that is longer is not kept as a hint.
 _MAX_HINT_CHARACTERS = 4096
 _TEMPORARY_ERRORS = frozenset({"server_error", "temporarily_unavailable"})
+# Of the deadline: a slow Graph costs somebody their groups and not the login.
+_GRAPH_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """All claims about somebody, of each source; `is_partial` as in `Vouched`."""
+
+    sources: list[Mapping[str, Any]]
+    is_partial: bool = False
 
 
 class OidcProvider:
@@ -84,6 +96,7 @@ class OidcProvider:
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._config = config
+        self._issuers = Issuers(config.issuer, frozenset(config.allowed_tenants))
         self._client = Client(config.client_id, client_secret, redirect_uri, config.scopes)
         self._clock = clock
         self._deadline_seconds = deadline_seconds
@@ -131,17 +144,18 @@ class OidcProvider:
                 lambda call: request_tokens(call, self._client, metadata, code=code, code_verifier=code_verifier),
             )
             claims = await self._verify_id_token(tokens, metadata, nonce)
-            sources = [claims]
-            if metadata.userinfo_endpoint and tokens.access_token and lacks_claims(self._config, claims):
-                sources.append(await self._fetch_userinfo(metadata, tokens.access_token, claims["sub"]))
-        identity = build_identity(self._config, provider_subject=claims["sub"], sources=sources, now=self._clock())
-        return _vouch(identity, claims, tokens)
+            said = await self._gather(tokens, claims, metadata, claims["sub"])
+        identity = build_identity(
+            self._config, provider_subject=claims["sub"], sources=said.sources, now=self._clock(), issuer=claims["iss"]
+        )
+        return _vouch(identity, claims, tokens, said)
 
     async def refresh(self, identity: Identity, refresh_token: str) -> Vouched:
         """Ask again who somebody is, with the refresh token of their login.
 
-        ProviderRefusedError with the cause `invalid_grant` or `other_subject` means that the provider does not know
-        the person any more. What the ID token of the login said of methods (`amr`) stays, where nothing new is said.
+        ProviderRefusedError with the cause `invalid_grant`, `other_subject` or `tenant_not_allowed` means that the
+        provider does not know the person any more, or not as one of ours. What the ID token of the login said of
+        methods (`amr`) stays, where nothing new is said.
         """
         tokens = None
         try:
@@ -151,33 +165,62 @@ class OidcProvider:
                     "refreshed token answer", lambda call: refresh_tokens(call, self._client, metadata, refresh_token)
                 )
                 claims = await self._verify_refreshed(tokens, metadata)
-                sources = await self._gather_refreshed(tokens, claims, metadata, identity.provider_subject)
+                said = await self._gather_refreshed(tokens, claims, metadata, identity)
         except ProviderError as error:
             error.replaced_token = tokens.refresh_token if tokens else None
             raise
         found = build_identity(
-            self._config, provider_subject=identity.provider_subject, sources=sources, now=self._clock()
+            self._config, provider_subject=identity.provider_subject, sources=said.sources, now=self._clock()
         )
+        # Groups that nothing is said of any more are unknown: it was the ID token of the login that spoke of them.
+        were_told = bool(identity.groups) or not identity.groups_are_complete
+        are_unknown = not claims and not found.groups and were_told
         kept = replace(
             found,
+            subject=identity.subject,
+            groups_are_complete=found.groups_are_complete and not are_unknown,
             authenticated_at=identity.authenticated_at,
             auth_methods=found.auth_methods or identity.auth_methods,
             evaluations=identity.evaluations,
         )
-        return _vouch(kept, claims, tokens)
+        return _vouch(kept, claims, tokens, said)
 
     async def _gather_refreshed(
-        self, tokens: TokenAnswer, claims: Mapping[str, Any], metadata: ProviderMetadata, subject: str
-    ) -> list[Mapping[str, Any]]:
+        self, tokens: TokenAnswer, claims: Mapping[str, Any], metadata: ProviderMetadata, identity: Identity
+    ) -> _Said:
         # Before userinfo is asked, which must be about the same person as before.
-        if claims and claims["sub"] != subject:
+        self._require_same(claims, identity)
+        said = await self._gather(tokens, claims, metadata, identity.provider_subject)
+        if not said.sources:
+            raise self._lied("refresh_empty", "the refresh brought neither an ID token nor userinfo")
+        return said
+
+    def _require_same(self, claims: Mapping[str, Any], identity: Identity) -> None:
+        subject = identity.provider_subject
+        # Two tenants may each have a person by one name; without an ID token, theirs may have been taken off the list.
+        issuers = [claims["iss"]] if claims else self._issuers.believed
+        is_of_these = any(derive_subject(issuer, subject) == identity.subject for issuer in issuers)
+        if claims and (claims["sub"] != subject or (self._issuers.tenants and not is_of_these)):
             raise ProviderRefusedError(self._config.id, "other_subject", "the refresh was about somebody else")
+        if self._issuers.tenants and not is_of_these:
+            raise self._not_of_ours()
+
+    async def _gather(
+        self, tokens: TokenAnswer, claims: Mapping[str, Any], metadata: ProviderMetadata, subject: str
+    ) -> _Said:
+        """All that the provider says of a person: ID token, userinfo, and the groups that did not fit into them."""
         sources = [claims] if claims else []
         if metadata.userinfo_endpoint and tokens.access_token and lacks_claims(self._config, claims):
             sources.append(await self._fetch_userinfo(metadata, tokens.access_token, subject))
-        if not sources:
-            raise self._lied("refresh_empty", "the refresh brought neither an ID token nor userinfo")
-        return sources
+        if not points_elsewhere(self._config, sources):
+            return _Said(sources)
+        deadline = _GRAPH_SHARE * self._deadline_seconds
+        answer = await ask_graph(
+            self._http, self._config.id, self._config.graph_url, tokens.access_token, deadline_seconds=deadline
+        )
+        if answer.groups is not None:
+            sources.append({self._config.groups_claim: list(answer.groups)})
+        return _Said(sources, is_partial=answer.is_passing)
 
     async def logout_url(self, id_token: str | None, *, return_url: str) -> str | None:
         """OpenID Connect RP-Initiated Logout 1.0; None where the provider offers none, or is not to be asked."""
@@ -200,25 +243,25 @@ class OidcProvider:
             unverified = parse_unverified_token(unverified_text, max_bytes=MAX_ID_TOKEN_BYTES)
         except TokenError:
             return None
-        if unverified.claims.get("iss") != self._config.issuer:
+        if not any(unverified.claims.get("iss") == issuer for issuer in self._issuers.believed):
             return None
         async with self._deadline("logout token"):
             metadata = await self._metadata.get()
             token, claims = await self._verify_token("logout token", unverified_text, metadata)
-        expected = Expected(metadata.issuer, self._client.client_id, "", None, self._clock())
+        expected = self._expect(claims)
         try:
             check_logout_token(token, claims, expected)
         except IdTokenError as error:
             raise self._lied(error.cause, f"the logout token {error}") from None
         expires_at = int(claims.get("exp", claims["iat"] + _LOGOUT_TOKEN_SECONDS)) + _LOGOUT_TOKEN_SECONDS
-        subject = derive_subject(self._config.issuer, claims["sub"]) if "sub" in claims else ""
+        subject = derive_subject(claims["iss"], claims["sub"]) if "sub" in claims else ""
         return LogoutToken(claims["jti"], subject, claims.get("sid", ""), expires_at)
 
     async def _verify_refreshed(self, tokens: TokenAnswer, metadata: ProviderMetadata) -> Mapping[str, Any]:
         if not tokens.unverified_id_token:
             return {}
         token, claims = await self._verify_token("refreshed ID token", tokens.unverified_id_token, metadata)
-        expected = Expected(metadata.issuer, self._client.client_id, "", None, self._clock())
+        expected = self._expect(claims)
         try:
             check_refreshed(token, claims, expected)
         except IdTokenError as error:
@@ -246,7 +289,7 @@ class OidcProvider:
         if difference:
             report("provider.clock_differs", self._config.id, ahead_by_seconds=difference)
         try:
-            return parse_metadata(answer.body, issuer=self._config.issuer)
+            return parse_metadata(answer.body, issuer=self._issuers.published)
         except ValueError as error:
             raise self._lied("metadata_invalid", f"the discovery document {error}") from None
 
@@ -262,7 +305,7 @@ class OidcProvider:
         # RFC 9207: a code of one provider must never be redeemed at another (mix-up).
         if callback.issuer is None and metadata.sends_issuer:
             raise self._lied("callback_issuer", "the callback lacks iss, which this provider always sends")
-        if callback.issuer not in (None, metadata.issuer):
+        if callback.issuer is not None and callback.issuer not in self._issuers.believed:
             raise self._lied("callback_issuer", "the callback comes from another issuer")
         if callback.code is None:
             raise self._refusal(callback)
@@ -277,12 +320,18 @@ class OidcProvider:
 
     async def _verify_id_token(self, tokens: TokenAnswer, metadata: ProviderMetadata, nonce: str) -> Mapping[str, Any]:
         token, claims = await self._verify_token("ID token", tokens.unverified_id_token, metadata)
-        expected = Expected(metadata.issuer, self._client.client_id, nonce, tokens.access_token, self._clock())
+        expected = self._expect(claims, nonce=nonce, access_token=tokens.access_token)
         try:
             check_id_token(token, claims, expected)
         except IdTokenError as error:
             raise self._lied(error.cause, f"the ID token {error}") from None
         return claims
+
+    def _expect(self, claims: Mapping[str, Any], *, nonce: str = "", access_token: str | None = None) -> Expected:
+        issuer = self._issuers.find(claims)
+        if issuer is None:
+            raise self._not_of_ours()
+        return Expected(issuer, self._client.client_id, nonce, access_token, self._clock())
 
     async def _verify_token(
         self, what: str, unverified_text: str, metadata: ProviderMetadata
@@ -320,7 +369,7 @@ class OidcProvider:
     async def _verify_userinfo(self, body: bytes, metadata: ProviderMetadata) -> Mapping[str, Any]:
         _, claims = await self._verify_token("signed userinfo", body.decode("latin-1"), metadata)
         try:
-            check_parties(claims, issuer=metadata.issuer, client_id=self._client.client_id)
+            check_parties(claims, issuer=self._expect(claims).issuer, client_id=self._client.client_id)
         except IdTokenError as error:
             raise self._lied("userinfo_parties", f"signed userinfo {error}") from None
         return claims
@@ -328,8 +377,12 @@ class OidcProvider:
     def _lied(self, cause: str, sentence: str) -> ProviderLiedError:
         return ProviderLiedError(self._config.id, cause, sentence)
 
+    def _not_of_ours(self) -> ProviderRefusedError:
+        sentence = "the token is of a tenant that is not among allowed_tenants"
+        return ProviderRefusedError(self._config.id, "tenant_not_allowed", sentence)
 
-def _vouch(identity: Identity, claims: Mapping[str, Any], tokens: TokenAnswer) -> Vouched:
+
+def _vouch(identity: Identity, claims: Mapping[str, Any], tokens: TokenAnswer, said: _Said) -> Vouched:
     session_id = claims.get("sid")
     hint = tokens.unverified_id_token
     return Vouched(
@@ -337,4 +390,5 @@ def _vouch(identity: Identity, claims: Mapping[str, Any], tokens: TokenAnswer) -
         session_id=session_id if isinstance(session_id, str) and len(session_id) <= MAX_SUBJECT_CHARACTERS else "",
         refresh_token=tokens.refresh_token,
         id_token=hint if hint and len(hint) <= _MAX_HINT_CHARACTERS else None,
+        is_partial=said.is_partial,
     )

@@ -50,13 +50,15 @@ _ROCA_PRIMES = (11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 
 class VerificationKey:
     """A public key that verifies signatures of exactly one algorithm.
 
-    `key_id` is the published `kid`, None where the publisher gave none. Raises KeySetError if the
-    key is too weak, or is not of the algorithm's kind: RSA for RS and PS, the named curve for ES.
+    `key_id` is the published `kid`, and `issuer` the issuer that it is published for (Microsoft's `issuer`), each None
+    where the publisher gave none. Raises KeySetError if the key is too weak, or is not of the algorithm's kind: RSA for
+    RS and PS, the named curve for ES.
     """
 
     key_id: str | None
     algorithm: str
     public_key: RSAPublicKey | EllipticCurvePublicKey
+    issuer: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.public_key, RSAPublicKey):
@@ -65,6 +67,16 @@ class VerificationKey:
                 raise KeySetError(f"a key {fault}")
         if self.algorithm not in _algorithms_of(self.public_key):
             raise KeySetError(f"a key does not fit its algorithm {self.algorithm}")
+
+    def may_sign(self, claims: Mapping[str, Any]) -> bool:
+        """Whether the key is published for the issuer that these claims name, or for any.
+
+        Microsoft's sets hold the keys of several tenants, of which one must not sign for another, and for keys of all
+        of them a template that the token's own tenant (`tid`) fills.
+        """
+        if self.issuer is None:
+            return True
+        return self.issuer.replace("{tenantid}", str(claims.get("tid"))) == claims.get("iss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +177,10 @@ def _parse_key(jwk: dict[str, Any], algorithms: frozenset[str]) -> list[Verifica
         fitting = [algorithm for algorithm in fitting if algorithm == jwk["alg"]]
     if not fitting:
         raise ValueError("is for none of the allowed algorithms")
-    return [VerificationKey(key_id, algorithm, public_key) for algorithm in fitting]
+    issuer = jwk.get("issuer")
+    if issuer is not None and not isinstance(issuer, str):
+        raise ValueError("has an issuer that is not a string")
+    return [VerificationKey(key_id, algorithm, public_key, issuer) for algorithm in fitting]
 
 
 def _parse_public_key(jwk: dict[str, Any]) -> RSAPublicKey | EllipticCurvePublicKey:

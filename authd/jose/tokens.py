@@ -63,12 +63,14 @@ def parse_unverified_token(text: str, *, max_bytes: int = MAX_TOKEN_BYTES) -> Un
 
 
 def verify_signature(token: UnverifiedToken, key: VerificationKey) -> Mapping[str, Any]:
-    """Return the claims of `token` if `key` signed it, else raise TokenError("token_signature").
+    """Return the claims of `token` if `key` signed it, else raise TokenError: `token_signature`, or `token_key_unknown`
+    if the key is published for another issuer than the token names.
 
     The key names the one algorithm; the token's header only has to agree, and nothing else in it
     (`jwk`, `jku`, `x5u`, `x5c`) is looked at. An ECDSA signature has a valid twin (r, n-s), so two
     texts may be one token: neither revocation nor a cache may go by the text.
-    Not checked: `kid` (the caller chose the key by it), and every claim.
+    Not checked: `kid` (the caller chose the key by it), and every claim; of a key that is published for one issuer, all
+    but `iss`.
     """
     if token.algorithm != key.algorithm:
         raise TokenError("token_signature", "the token's algorithm is not the one of its key")
@@ -82,6 +84,8 @@ def verify_signature(token: UnverifiedToken, key: VerificationKey) -> Mapping[st
     except jwt.PyJWTError:
         # The library's message may quote the token, and its text is nothing for the visitor.
         raise TokenError("token_signature", "the token's signature does not verify") from None
+    if not key.may_sign(token.claims):
+        raise TokenError("token_key_unknown", "the token is signed with a key that is published for another issuer")
     return token.claims
 
 

@@ -1,7 +1,8 @@
 """What each rule asks, ready to be asked on every request: nothing is parsed or compiled here.
 
-A rule answers True, False or None. None means "cannot say": before somebody has logged in, and for
-rules on addresses also afterwards when the provider gave no address that may be believed. Whoever
+A rule answers True, False or None. None means "cannot say": before somebody has logged in, and also
+afterwards for rules on addresses when the provider gave no address that may be believed, and for rules on groups when
+it did not say which they are. Whoever
 combines the answers must treat None so that it never lets anybody in (docs/adr/0011).
 """
 
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 from authd.config.fields import Network
 from authd.countries import TOR, Address
-from authd.model import SERVICE_TOKENS, Facts
+from authd.model import SERVICE_TOKENS, Facts, Identity
 from authd.policy.ranges import AddressRanges
 
 Answer = bool | None
@@ -201,7 +202,7 @@ class OidcRule:
         if identity.provider_id != self.provider_id:
             return False
         if self.is_groups:
-            return self.claim_value in identity.groups
+            return _is_in_group(identity, self.claim_value)
         return _holds(identity.claims.get(self.claim_name), self.claim_value)
 
 
@@ -220,7 +221,7 @@ class GithubOrganizationRule:
         identity = facts.identity
         if identity is None:
             return None
-        return identity.provider_id == self.provider_id and self.group in identity.groups
+        return identity.provider_id == self.provider_id and _is_in_group(identity, self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +315,11 @@ class CertificateRule:
         if certificate is None or certificate.issuer != self.issuer:
             return False
         return self.common_name is None or certificate.common_name == self.common_name
+
+
+def _is_in_group(identity: Identity, group: str | int | bool) -> Answer:
+    # Of somebody with more groups than we were told, nobody can say that this is not among them.
+    return True if group in identity.groups else (False if identity.groups_are_complete else None)
 
 
 def _holds(claim: Any, wanted: str | int | bool) -> bool:

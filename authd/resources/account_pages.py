@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import falcon.asgi
 
 from authd.audit import OutageLog, log_event
 from authd.cookies import find_cookie
-from authd.errors import ProviderError
+from authd.errors import LoginLimitError, ProviderError
 from authd.in_force import Policies
 from authd.launcher import list_open_applications
 from authd.login import TEAM_COOKIE, Login
@@ -26,6 +25,7 @@ from authd.sessions import Sessions
 
 MAX_LOGOUT_TOKEN_CHARACTERS = 32_768
 MOST_SHOWN = 50
+_TOO_MANY = "too many logout tokens that are not good came from one address"
 
 
 class AccountPages:
@@ -61,7 +61,7 @@ class AccountPages:
         # This one first, then the youngest.
         theirs.sort(key=lambda each: (each.id != session.id, -each.created_at))
         shown = theirs[:MOST_SHOWN]
-        used_at = await asyncio.gather(*map(self._sessions.last_use, shown))
+        used_at = await self._sessions.last_uses(shown)
         used = list(zip(shown, used_at, strict=True))
         return self._answers.launcher(resp, session, applications, used, form_token=_form_token(request.client))
 
@@ -113,11 +113,16 @@ class AccountPages:
 
     async def on_post_backchannel_logout(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """A provider says that somebody has logged out there (OpenID Connect Back-Channel Logout 1.0)."""
-        self._parse(req)
+        request = self._parse(req)
         resp.set_header("Cache-Control", "no-store")
         token = (await read_form(req)).get("logout_token", "")
         try:
-            ended = await self._logout.end_by_provider(token[:MAX_LOGOUT_TOKEN_CHARACTERS])
+            address = request.client.facts.client_ip
+            ended = await self._logout.end_by_provider(token[:MAX_LOGOUT_TOKEN_CHARACTERS], address)
+        except LoginLimitError as error:
+            self._refusals.report("logout.refused", key=error.kind, reason=error.kind, message=_TOO_MANY)
+            resp.set_header("Retry-After", str(error.retry_after_seconds))
+            return self._answers.json(resp, falcon.HTTP_429, {"error": "too_many_requests"})
         except ProviderError as error:
             self._refusals.report(
                 "logout.refused",

@@ -2,8 +2,9 @@
 question.
 
 An ASGI application of its own, without falcon, whose part of this answer was larger than the decision's (ADR 0009). It
-remembers what it answered to the very same headers: then nothing is parsed, matched or decided again, and only what
-can change by itself is looked at (policies, session, token, time).
+remembers what it answered to the very same request: then nothing is parsed, matched or decided again, and only what
+can change by itself is looked at (policies, session, token, time). The server may ask for it by the request's bytes,
+before it has parsed them (`answer_again`, ADR 0120).
 """
 
 from __future__ import annotations
@@ -26,11 +27,16 @@ from authd.resources.nginx_request import NginxHeaders, parse_check_request
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
-_Key = tuple[tuple[bytes, bytes], ...]
+# The bytes up to the request id if the server knows them, else the headers without it.
+_Key = bytes | tuple[tuple[bytes, bytes], ...]
 
 CHECK_PATH = "/auth"
+# Where a scope has those bytes.
+REPEAT_KEY = "authd.repeat_key"
 _STATUS = {Outcome.LOGIN: 401, Outcome.DENY: 403}
+_PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden"}
 _REQUEST_ID = b"x-request-id"
+_ABOUT_THE_CONNECTION = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
 _EMPTY: Headers = ((b"content-length", b"0"),)
 _NEVER_CACHED: Headers = (*_EMPTY, (b"x-accel-expires", b"0"))
 # An answer with its request takes some 4 kB; one that would take ten times that is not worth its place.
@@ -84,18 +90,34 @@ class Check:
         if scope["method"] != "GET" or not self._is_nginx(raw):
             return 403, _NEVER_CACHED
         key = tuple(pair for pair in raw if pair[0] != _REQUEST_ID)
-        answered = self._remembered.get(key)
         is_single = len(raw) <= len(key) + 1
-        if answered is None or not is_single or not self._access.still_holds(answered.verdict):
+        answered = self._find(key) if is_single else None
+        if answered is None:
             answered = await self._ask(raw)
-            self._remember(key, answered)
-        verdict = answered.verdict
-        decision = verdict.decision
-        self._metrics.count_decision(
-            decision.application_id or "", decision.outcome, decision.reason, perf_counter() - started
-        )
-        self._log(answered, raw)
+            self._remember(_find_repeat_key(scope) or key, answered)
+        self._count(answered, started)
+        self._log(answered, next((value for name, value in raw if name == _REQUEST_ID), None))
         return self._render(answered)
+
+    def answer_again(self, repeat_key: bytes, request_id: bytes) -> bytes | None:
+        """The answer to these very bytes (all up to the request id), as it goes to nginx; None if it has to be found
+        out anew, by the way through `__call__`. Asks nobody."""
+        started = perf_counter()
+        answered = self._find(repeat_key)
+        if answered is None:
+            return None
+        self._count(answered, started)
+        self._log(answered, request_id)
+        return _render_answer(*self._render(answered))
+
+    def _find(self, key: _Key) -> _Answered | None:
+        answered = self._remembered.get(key)
+        return answered if answered is not None and self._access.still_holds(answered.verdict) else None
+
+    def _count(self, answered: _Answered, started: float) -> None:
+        decision = answered.verdict.decision
+        seconds = perf_counter() - started
+        self._metrics.count_decision(decision.application_id or "", decision.outcome, decision.reason, seconds)
 
     def _is_nginx(self, raw: Sequence[tuple[bytes, bytes]]) -> bool:
         """On a TCP listener, whoever is not nginx does not know the secret."""
@@ -119,7 +141,8 @@ class Check:
             return
         if verdict.renewal.issued:
             return  # for this one answer
-        if sum(len(value) for _, value in key) > MAX_REMEMBERED_BYTES:
+        size = len(key) if isinstance(key, bytes) else sum(len(value) for _, value in key)
+        if size > MAX_REMEMBERED_BYTES:
             return
         if len(self._remembered) >= MAX_REMEMBERED:
             self._remembered.pop(next(iter(self._remembered)))
@@ -133,14 +156,20 @@ class Check:
         expires = f"@{until}".encode() if until else b"0"
         return 200, (*_EMPTY, (b"x-accel-expires", expires), *answered.identity)  # the one line that lets somebody in
 
-    def _log(self, answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> None:
+    def _log(self, answered: _Answered, request_id: bytes | None) -> None:
         verdict = answered.verdict
         if verdict.decision.outcome is Outcome.ALLOW:
             credential = verdict.credential
             key = (credential.session_id or credential.name, verdict.decision.application_id or "")
-            self._decisions.allowed(key, lambda: _log_fields(answered, raw))
+            self._decisions.allowed(key, lambda: _log_fields(answered, request_id))
         elif verdict.decision.outcome is not Outcome.BYPASS:
-            self._decisions.refused(lambda: _log_fields(answered, raw))
+            self._decisions.refused(lambda: _log_fields(answered, request_id))
+
+
+def _find_repeat_key(scope: Scope) -> bytes | None:
+    """None also where more than the head of the request, or the end of the connection, hangs on its answer."""
+    repeat_key: bytes | None = scope.get(REPEAT_KEY)
+    return repeat_key if _ABOUT_THE_CONNECTION.isdisjoint(name for name, _ in scope["headers"]) else None
 
 
 def _render_identity(verdict: Verdict) -> Headers:
@@ -155,7 +184,13 @@ def _render_identity(verdict: Verdict) -> Headers:
     return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
 
 
-def _log_fields(answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
+def _render_answer(status: int, headers: Headers) -> bytes:
+    """As HTTP/1.1 writes it. No header has a line break: an identity's are printable ASCII, a token is base64url."""
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES[status].encode(), lines)
+
+
+def _log_fields(answered: _Answered, request_id: bytes | None) -> dict[str, Any]:
     """The fields of the log line. No query: it may hold secrets of the application."""
     request, credential, decision = answered.request, answered.verdict.credential, answered.verdict.decision
     return {
@@ -172,5 +207,5 @@ def _log_fields(answered: _Answered, raw: Sequence[tuple[bytes, bytes]]) -> dict
         "host": request.url.host if request else None,
         "path": request.url.raw_path if request else None,
         "claimed_app": request.claimed_application or None if request else None,
-        "request_id": next((value.decode("latin-1") for name, value in raw if name == _REQUEST_ID), None),
+        "request_id": request_id.decode("latin-1") if request_id is not None else None,
     }

@@ -31,7 +31,8 @@ class NginxHeaders:
 
     def text(self, name: bytes) -> str:
         """The value as Latin-1 (every byte is kept), "" if it was not sent. `name` in lower case."""
-        return self._headers.get(name, b"").decode("latin-1")
+        value = self._headers.get(name)
+        return value.decode("latin-1") if value else ""
 
     def utf8(self, name: bytes) -> str | None:
         """The value as UTF-8, None if it was not sent or is empty. Raises MalformedRequestError if it is not UTF-8."""

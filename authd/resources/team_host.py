@@ -22,6 +22,10 @@ from authd.resources.session import (
 )
 from authd.urls import find_host
 
+_REFUSALS = {
+    "suspended": "says that your account is suspended.",
+    "tenant_not_allowed": "knows you, but your organisation is not one of those that may log in here.",
+}
 Next = Redirect | Choose | Denied | AskAddress | AskCode | Elsewhere
 
 
@@ -89,7 +93,8 @@ class TeamHost:
         if isinstance(error, ProviderUnavailableError):
             return self._answers.outage(resp, f"{name} does not answer, so nobody can log in with it just now.", name)
         if isinstance(error, ProviderRefusedError):
-            sentence = f"{name} did not confirm who you are; perhaps you cancelled."
+            said = _REFUSALS.get(error.cause, "did not confirm who you are; perhaps you cancelled.")
+            sentence = f"{name} {said}"
         else:
             sentence = f"The answer of {name} could not be trusted, so you were not logged in."
         return self._answers.login_failed(resp, LoginError(error.cause, 400, sentence, return_url))

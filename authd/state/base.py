@@ -6,7 +6,7 @@ No call takes longer than DEADLINE_SECONDS: it raises StoreUnavailableError inst
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +74,10 @@ class Store(Protocol):
 
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """The living value, or None."""
+
+    async def find_many(self, kind: str, ids: Sequence[str], *, now: int) -> dict[str, bytes]:
+        """The living values of that kind by id, of at most MOST_OWNED ids, in one round trip. Those that do not live
+        are missing."""
 
     async def find_owned(self, kind: str, owner: str, *, now: int, skip: int = 0) -> list[StoredValue]:
         """The living values of that kind and owner, at most MOST_OWNED, those that end last first.

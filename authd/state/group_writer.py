@@ -11,6 +11,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -18,13 +19,21 @@ from typing import Any, TypeVar
 _Result = TypeVar("_Result")
 _Write = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
 MOST_TOGETHER = 200
+# SQLite itself sleeps longer and longer, up to 100 ms: to starve beside another worker that writes all the time. So we
+# look again soon, and whoever has more to write leaves a gap between two transactions that nobody overlooks.
+_LOOK_AGAIN_SECONDS = 0.001
+_GAP_SECONDS = 0.002
 
 
 class GroupWriter:
     """A thread with the only writing connection of this process, which is in autocommit mode and is closed here."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, patience_seconds: float) -> None:
+        """`patience_seconds`: how long to wait for other processes that write to the same file."""
         self._connection = connection
+        self._patience_seconds = patience_seconds
+        self._gap_ends_at = 0.0
+        connection.execute("PRAGMA busy_timeout=0")
         self._waiting: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="authd-sqlite-write", daemon=True)
         self._thread.start()
@@ -46,8 +55,10 @@ class GroupWriter:
     def _run(self) -> None:
         ends = False
         while not ends and (first := self._waiting.get()) is not None:
+            time.sleep(max(0.0, self._gap_ends_at - time.monotonic()))
             together, ends = self._collect(first)
             self._commit([write for write in together if write[1].set_running_or_notify_cancel()])
+            self._gap_ends_at = time.monotonic() + _GAP_SECONDS
         self._connection.close()
 
     def _collect(self, first: _Write) -> tuple[list[_Write], bool]:
@@ -67,7 +78,7 @@ class GroupWriter:
         """Nobody is told of a result before the commit; everybody is told of an error that ends the transaction."""
         results: list[tuple[Future[Any], Any]] = []
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             for work, future in writes:
                 try:
                     results.append((future, self._run_one(work)))
@@ -81,6 +92,18 @@ class GroupWriter:
             return
         for future, result in results:
             future.set_result(result)
+
+    def _begin(self) -> None:
+        """Start the transaction. Raises sqlite3.OperationalError if the others do not let go of the file in time."""
+        ends_at = time.monotonic() + self._patience_seconds
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends_at:
+                    raise
+            time.sleep(_LOOK_AGAIN_SECONDS)
 
     def _run_one(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         self._connection.execute("SAVEPOINT one")

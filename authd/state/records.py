@@ -7,18 +7,18 @@ reported to `on_broken`: it must neither let anybody in nor stop anybody else (r
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from authd.errors import SealError, StoreDamagedError
 from authd.keys import Keyring, SigningKey, generate_keyring, parse_keyring, render_keyring
-from authd.model import Identity, LogoutToken, Session
+from authd.model import LogoutToken, Session
 from authd.revocations import Revocation, Scope
 from authd.sealing import Sealer
 from authd.state.base import MOST_OWNED, Store, StoredValue
+from authd.state.session_rows import logout_token_id, owner_of, parse_session, person_owner, provider_owner
 
 SESSION = "session"
 SESSION_CHANGED = "session_changed"
@@ -106,15 +106,15 @@ class Records:
         """Write a session; it is gone at its `ends_at`."""
         if session.provider_session:
             # Before the session itself: one that its provider could not end must not begin.
-            owner = _provider_owner(session.identity.provider_id, session.provider_session)
+            owner = provider_owner(session.identity.provider_id, session.provider_session)
             await self._store.put(_PROVIDER_SESSION, session.id, b"", expires_at=session.ends_at, owner=owner)
-        sealed, owner = self._seal(SESSION, session.id, asdict(session)), _owner(session.identity.subject)
+        sealed, owner = self._seal(SESSION, session.id, asdict(session)), owner_of(session.identity.subject)
         await self._store.put(SESSION, session.id, sealed, expires_at=session.ends_at, owner=owner)
 
     async def find_session(self, session_id: str, *, now: int) -> Session | None:
         """The living session, or None: one that the store does not know has ended."""
         document = self._opened(SESSION, session_id, await self._store.find(SESSION, session_id, now=now))
-        return None if document is None else _parse_session(document)
+        return None if document is None else parse_session(document)
 
     async def end_session(self, session: Session, *, now: int) -> None:
         """End it everywhere. The tombstone stays as long as any token of the session could."""
@@ -132,11 +132,11 @@ class Records:
             document = self._opened(SESSION, session_id, row)
             if row is None or document is None:
                 return None
-            session = _parse_session(document)
+            session = parse_session(document)
             changed = change(session)
             if changed == session:
                 return session
-            sealed, owner = self._seal(SESSION, session_id, asdict(changed)), _owner(session.identity.subject)
+            sealed, owner = self._seal(SESSION, session_id, asdict(changed)), owner_of(session.identity.subject)
             if await self._store.replace(
                 SESSION, session_id, row, sealed, now=now, expires_at=changed.ends_at, owner=owner
             ):
@@ -147,12 +147,17 @@ class Records:
 
     async def list_sessions(self, subject: str, *, now: int) -> list[Session]:
         """The living sessions of a person, at most 500, those that end last first."""
-        rows = await self._store.find_owned(SESSION, _owner(subject), now=now)
+        rows = await self._store.find_owned(SESSION, owner_of(subject), now=now)
+        return [session for row in rows if (session := self._open_session(row))]
+
+    async def list_all_sessions(self, subject: str, *, now: int) -> list[Session]:
+        """The living sessions of a person, however many; what ends or begins meanwhile may hide one."""
+        rows = await self._read_owned(SESSION, owner_of(subject), now=now)
         return [session for row in rows if (session := self._open_session(row))]
 
     async def list_provider_sessions(self, provider_id: str, provider_session: str, *, now: int) -> list[Session]:
-        """The living sessions that began with this session of a provider."""
-        rows = await self._store.find_owned(_PROVIDER_SESSION, _provider_owner(provider_id, provider_session), now=now)
+        """The living sessions that began with this session of a provider, however many."""
+        rows = await self._read_owned(_PROVIDER_SESSION, provider_owner(provider_id, provider_session), now=now)
         found = [await self.find_session(row.id, now=now) for row in rows]
         return [
             session
@@ -170,6 +175,12 @@ class Records:
         """When any worker last noted that a session was used; None if none did."""
         document = self._opened(_LAST_USE, session_id, await self._store.find(_LAST_USE, session_id, now=now))
         return None if document is None else int(document["at"])
+
+    async def find_last_uses(self, session_ids: Sequence[str], *, now: int) -> dict[str, int]:
+        """As `find_last_use`, of many sessions at once and by their ids."""
+        rows = await self._store.find_many(_LAST_USE, session_ids, now=now)
+        opened = ((id_, self._opened(_LAST_USE, id_, row)) for id_, row in rows.items())
+        return {id_: int(document["at"]) for id_, document in opened if document}
 
     async def note_use(self, session: Session, *, now: int, at_least_seconds: int) -> int:
         """Note that a session is used now, unless a note is younger than that. Returns the time that stands."""
@@ -200,26 +211,28 @@ class Records:
 
     async def is_logout_token_spent(self, provider_id: str, token: LogoutToken, *, now: int) -> bool:
         """Whether `spend_logout_token` was called for it."""
-        return await self._store.find(_LOGOUT_TOKEN, _logout_token_id(provider_id, token), now=now) is not None
+        return await self._store.find(_LOGOUT_TOKEN, logout_token_id(provider_id, token), now=now) is not None
 
     async def spend_logout_token(self, provider_id: str, token: LogoutToken) -> None:
         """A logout token has done its work, and ends nothing any more."""
-        id_ = _logout_token_id(provider_id, token)
+        id_ = logout_token_id(provider_id, token)
         await self._store.put(_LOGOUT_TOKEN, id_, b"", expires_at=token.expires_at)
 
-    async def note_provider_logout(self, provider_id: str, provider_session: str, *, now: int) -> None:
-        """A provider has ended a session of its own: logins with it that are under way have ended, too."""
-        id_ = _provider_owner(provider_id, provider_session)
+    async def note_provider_logout(self, provider_id: str, token: LogoutToken, *, now: int) -> None:
+        """A provider has ended one session of its own, or all of a person: logins under way have ended with them."""
+        session, subject = token.session_id, token.subject
+        id_ = provider_owner(provider_id, session) if session else person_owner(provider_id, subject)
         await self._put(_PROVIDER_LOGOUT, id_, {"at": now}, now + _PROVIDER_LOGOUT_SECONDS)
 
     async def is_logged_out_at_provider(self, session: Session, *, began_at: int) -> bool:
-        """Whether the provider has ended its own session of this new one since `began_at`."""
-        if not session.provider_session:
-            return False
-        id_ = _provider_owner(session.identity.provider_id, session.provider_session)
-        row = await self._store.find(_PROVIDER_LOGOUT, id_, now=session.created_at)
-        document = self._opened(_PROVIDER_LOGOUT, id_, row)
-        return document is not None and began_at <= document["at"]
+        """Whether the provider has ended its own session of this new one, or all of its person, since `began_at`."""
+        provider_id = session.identity.provider_id
+        ids = [person_owner(provider_id, session.identity.subject)]
+        if session.provider_session:
+            ids.append(provider_owner(provider_id, session.provider_session))
+        rows = await self._store.find_many(_PROVIDER_LOGOUT, ids, now=session.created_at)
+        documents = [self._opened(_PROVIDER_LOGOUT, id_, row) for id_, row in rows.items()]
+        return any(began_at <= document["at"] for document in documents if document)
 
     async def add_revocation(self, revocation: Revocation, *, now: int) -> None:
         """Write a revocation, and tell every worker. It is remembered as long as what it ends could live."""
@@ -231,11 +244,7 @@ class Records:
 
     async def list_revocations(self, *, now: int) -> list[Revocation]:
         """All that still count, however many: one that is missing would let somebody in again."""
-        rows: list[StoredValue] = []
-        skip = 0
-        while page := await self._store.find_owned(REVOCATION, _OPERATOR, now=now, skip=skip):
-            rows += page
-            skip += MOST_OWNED
+        rows = await self._read_owned(REVOCATION, _OPERATOR, now=now)
         documents = [self._opened(REVOCATION, row.id, row.value) for row in rows]
         return [
             Revocation(Scope(document["scope"]), document["id"], document["not_before"])
@@ -353,6 +362,14 @@ class Records:
                 "put that secret back as a further line of secret_file"
             ) from error
 
+    async def _read_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
+        rows: list[StoredValue] = []
+        skip = 0
+        while page := await self._store.find_owned(kind, owner, now=now, skip=skip):
+            rows += page
+            skip += MOST_OWNED
+        return rows
+
     async def _put(self, kind: str, id_: str, document: dict[str, Any], expires_at: int) -> None:
         await self._store.put(kind, id_, self._seal(kind, id_, document), expires_at=expires_at)
 
@@ -361,7 +378,7 @@ class Records:
 
     def _open_session(self, row: StoredValue) -> Session | None:
         document = self._opened(SESSION, row.id, row.value)
-        return None if document is None else _parse_session(document)
+        return None if document is None else parse_session(document)
 
     def _opened(self, kind: str, id_: str, row: bytes | None) -> dict[str, Any] | None:
         if row is None:
@@ -372,24 +389,3 @@ class Records:
             self._on_broken(kind)
             return None
         return document
-
-
-def _owner(subject: str) -> str:
-    """Whose sessions they are, without saying it to whoever reads the store."""
-    return hashlib.sha256(f"authd sessions of\n{subject}".encode()).hexdigest()[:32]
-
-
-def _logout_token_id(provider_id: str, token: LogoutToken) -> str:
-    return hashlib.sha256(f"{provider_id}\n{token.id}".encode()).hexdigest()
-
-
-def _provider_owner(provider_id: str, name: str) -> str:
-    return hashlib.sha256(f"authd sessions of {provider_id}\n{name}".encode()).hexdigest()[:32]
-
-
-def _parse_session(document: dict[str, Any]) -> Session:
-    identity = document.pop("identity")
-    identity["groups"] = tuple(identity["groups"])
-    identity["auth_methods"] = tuple(identity["auth_methods"])
-    identity["evaluations"] = {key: tuple(said) for key, said in identity.get("evaluations", {}).items()}
-    return Session(identity=Identity(**identity), **document)

@@ -8,7 +8,7 @@ is one command or one script. See docs/redis.md for what the servers must be set
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from authd.config.redis_url import RedisUrl
@@ -79,20 +79,31 @@ class RedisStore:
             return b""
         return _find_living(row, now)
 
-    async def find_owned(self, kind: str, owner: str, *, now: int, skip: int = 0) -> list[StoredValue]:
-        """See `Store.find_owned`. The index may name what has ended: the values themselves decide."""
-        page = ("ZREVRANGEBYSCORE", _key(_OWNED, kind, owner), "+inf", f"({now}", "LIMIT", skip, MOST_OWNED)
-        (members,) = await self._link.run(page)
-        if not members:
-            return []
-        ids = [bytes(member).decode(errors="surrogateescape") for member in members]
+    async def find_many(self, kind: str, ids: Sequence[str], *, now: int) -> dict[str, bytes]:
+        """See `Store.find_many`. What holds another type of value is missing here."""
+        if not ids:
+            return {}
         (rows,) = await self._link.run(("MGET", *(_key(_VALUES, kind, id_) for id_ in ids)))
-        found = []
-        for id_, row in zip(ids, rows, strict=True):
-            expires_at, value, written_owner = _parse_row(row or b"")
-            if value is not None and expires_at > now and written_owner == owner:
-                found.append(StoredValue(kind, id_, value, expires_at, owner))
-        return found
+        living = ((id_, _find_living(row, now)) for id_, row in zip(ids, rows, strict=True))
+        return {id_: value for id_, value in living if value is not None}
+
+    async def find_owned(self, kind: str, owner: str, *, now: int, skip: int = 0) -> list[StoredValue]:
+        """See `Store.find_owned`. The index may name what has ended: the values themselves decide. It forgets those, or
+        somebody who had hundreds of sessions would have none that is found."""
+        index = _key(_OWNED, kind, owner)
+        while True:
+            page = ("ZREVRANGEBYSCORE", index, "+inf", f"({now}", "LIMIT", skip, MOST_OWNED)
+            (members,) = await self._link.run(page)
+            if not members:
+                return []
+            ids = [bytes(member).decode(errors="surrogateescape") for member in members]
+            keys = [_key(_VALUES, kind, id_) for id_ in ids]
+            (rows,) = await self._link.run(("MGET", *keys))
+            gone = [number for number, row in enumerate(rows) if row is None]
+            if not gone:
+                return _find_owners(kind, owner, zip(ids, rows, strict=True), now)
+            forget = (*(keys[number] for number in gone), *(members[number] for number in gone))
+            await self._link.run(("EVAL", scripts.DISOWN, 1 + len(gone), index, *forget))
 
     async def take(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.take`."""
@@ -231,6 +242,15 @@ def _find_living(row: Any, now: int) -> bytes | None:
     if value is None:
         return b""
     return value if expires_at > now else None
+
+
+def _find_owners(kind: str, owner: str, rows: Iterable[tuple[str, Any]], now: int) -> list[StoredValue]:
+    found = []
+    for id_, row in rows:
+        expires_at, value, written_owner = _parse_row(row)
+        if value is not None and expires_at > now and written_owner == owner:
+            found.append(StoredValue(kind, id_, value, expires_at, owner))
+    return found
 
 
 def _render_member(tombstone: Tombstone) -> str:

@@ -33,6 +33,14 @@ own(KEYS[2], ARGV[3], ARGV[4], ARGV[2])
 return 1
 """
 
+# KEYS: what an owner has, values. ARGV: their ids. Forgets those of which nothing is left.
+DISOWN = """
+for n, id in ipairs(ARGV) do
+    if not redis.call('GET', KEYS[n + 1]) then redis.call('ZREM', KEYS[1], id) end
+end
+return 1
+"""
+
 # KEYS: value, and what its owner has if it has one. ARGV: now, the old value, row, expiry in ms (0: never), id, expiry.
 REPLACE = f"""{_OWN}
 local expires_at, value = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+)[^\\n]*\\n(.*)$')

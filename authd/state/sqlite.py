@@ -8,10 +8,11 @@ stalls nobody's event loop and a locked file no reader. Writes that wait togethe
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,7 +65,7 @@ class SqliteStore:
         Raises StoreUnavailableError if the file cannot be opened, StoreDamagedError if it is no store of this version.
         """
         self._path = path
-        self._writer = GroupWriter(_open(path, may_create=may_create))
+        self._writer = GroupWriter(_open(path, may_create=may_create), patience_seconds=_BUSY_TIMEOUT_MS / 1000)
         self._reading = _open(path, may_create=False)
         self._opened = _identify(path)
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite-read")
@@ -101,6 +102,15 @@ class SqliteStore:
         """See `Store.find`."""
         statement = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
         return await self._read(lambda db: _first(db.execute(statement, (kind, id_, now)).fetchone()))
+
+    async def find_many(self, kind: str, ids: Sequence[str], *, now: int) -> dict[str, bytes]:
+        """See `Store.find_many`."""
+        statement = """
+            SELECT id, value FROM "values"
+            WHERE kind = ? AND id IN (SELECT value FROM json_each(?)) AND expires_at > ?"""
+        row = (kind, json.dumps(list(ids)), now)
+        rows = await self._read(lambda db: db.execute(statement, row).fetchall())
+        return {id_: value if isinstance(value, bytes) else b"" for id_, value in rows}
 
     async def find_owned(self, kind: str, owner: str, *, now: int, skip: int = 0) -> list[StoredValue]:
         """See `Store.find_owned`."""

@@ -168,7 +168,7 @@ class House:
         self.attempts = Attempts(self.sealer, self.clock)
         rows = ServiceTokenRows(self.store, self.sealer, on_broken=lambda kind: None)
         self.service_tokens = ServiceTokens(rows, clock=self.clock)
-        application_tokens = ApplicationTokens(self.tokens, clock=self.clock)
+        application_tokens = ApplicationTokens(self.tokens, ends_of=self.sessions.ends_of, clock=self.clock)
         self.access = Access(
             index=lambda: self.index,
             credentials=Credentials(

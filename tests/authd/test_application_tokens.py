@@ -167,6 +167,36 @@ async def test_a_renewal_by_a_worker_that_has_not_heard_of_it_does_not_outlive_a
         assert (await check(other, "grafana", text)).decision.reason is Reason.SESSION_ENDED
 
 
+@pytest.mark.parametrize("way", ["left", "revoked"])
+@pytest.mark.parametrize("apart_seconds", [-50, 0, 50])
+async def test_clocks_that_differ_save_no_token_from_its_end_and_cost_nobody_the_next(
+    house: House, way: str, apart_seconds: int
+) -> None:
+    """A token from a machine whose clock is ahead looks younger than the logout that ended it, and the next one, from
+    a machine whose clock is behind, looks older."""
+    session = make_session(created_at=NOW - 60)
+    await house.sessions.add(session)
+    aud = house.index.get_application("grafana").aud
+    house.clock.now = NOW + apart_seconds
+    token = issue(house, session, "grafana")
+    house.clock.now = NOW
+    assert (await check(house, "grafana", token)).decision.outcome is Outcome.ALLOW
+
+    if way == "left":
+        await house.sessions.leave(session, aud)
+    else:
+        await house.sessions.revoke(Scope.APPLICATION, aud)
+
+    assert (await check(house, "grafana", token)).decision.reason is Reason.SESSION_ENDED
+    living = await house.sessions.find(session.id)
+    assert living is not None
+    house.clock.now = NOW - apart_seconds
+    following = issue(house, living, "grafana")
+    house.clock.now = NOW
+    assert (await check(house, "grafana", following)).decision.outcome is Outcome.ALLOW
+    assert (await check(house, "grafana", token)).decision.reason is Reason.SESSION_ENDED
+
+
 async def test_nobody_who_is_refused_or_brings_a_header_gets_a_token(house: House) -> None:
     session = make_session(identity=make_identity("jane@example.net"))
     await house.sessions.add(session)

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from authd.errors import ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
+from authd.errors import ConfigError, ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
 from authd.identity_refresh import RETRY_SECONDS, IdentityRefresh
 from authd.in_force import Policies
 from authd.model import Identity, Session, Vouched
+from authd.policy.index import build_index
 from authd.sessions import Sessions
 from authd.state.records import ProviderTokens
+from tests.authd.config.samples import PROVIDER, parse_values
 from tests.authd.hand_made_provider import HandMadeProvider
 from tests.authd.house import NOW, House, make_identity, make_session
 
@@ -93,7 +95,29 @@ async def test_nothing_is_asked_before_its_time_and_then_what_changed_counts_eve
     assert tokens == ProviderTokens("second", "hint"), "a provider that does not rotate goes on with the old one"
 
 
-@pytest.mark.parametrize("cause", ["invalid_grant", "other_subject"])
+async def test_groups_that_could_not_be_had_are_asked_for_soon(
+    house: House, provider: Refreshing, session: Session
+) -> None:
+    refresh = make_refresh(house, house.sessions)
+    unknown = make_identity(groups=(), groups_are_complete=False)
+    provider.says = [Vouched(unknown, is_partial=True), Vouched(make_identity(groups=("admins",)))]
+    house.clock.now = NOW + HOUR
+
+    await use(house, refresh, session)
+
+    found = await house.sessions.find(session.id)
+    assert found is not None
+    assert (found.identity, found.refresh_at) == (unknown, NOW + HOUR + 60)
+    house.clock.now = NOW + HOUR + 61
+    await use(house, refresh, session)
+    found = await house.sessions.find(session.id)
+    assert found is not None
+    assert (found.identity.groups, found.refresh_at) == (("admins",), NOW + HOUR + 61 + HOUR)
+
+
+@pytest.mark.parametrize(
+    "cause", ["invalid_grant", "other_subject", "tenant_not_allowed", "token_revoked", "suspended"]
+)
 async def test_whom_the_provider_does_not_know_is_out(
     house: House, provider: Refreshing, session: Session, cause: str
 ) -> None:
@@ -205,3 +229,35 @@ async def test_a_token_that_was_replaced_before_a_failure_is_the_one_to_go_on_wi
 
     assert provider.shown == ["first", "second"]
     assert await house.sessions.find(session.id) is None, "a refusal of the token that is good is a word"
+
+
+@pytest.mark.parametrize(
+    ("everywhere", "own", "is_partial", "seconds"),
+    [
+        ("1h", None, False, HOUR),
+        ("1h", "10m", False, 600),
+        ("1h", "0s", False, 0),
+        ("1h", "0s", True, 0),
+        ("0s", "10m", False, 600),
+        ("0s", None, False, 0),
+        ("1h", "10m", True, 60),
+    ],
+)
+def test_a_provider_may_be_asked_more_or_less_often_than_the_others(
+    everywhere: str, own: str | None, is_partial: bool, seconds: int
+) -> None:
+    entry = PROVIDER if own is None else PROVIDER | {"identity_refresh": own}
+    other = PROVIDER | {"id": "other", "identity_refresh": "2m"}
+    config = parse_values(identity_refresh=everywhere, identity_providers=[other, entry])
+
+    refresh_at = Policies(config, build_index(config), {}).refresh_at(
+        Vouched(make_identity(), is_partial=is_partial), NOW
+    )
+
+    assert refresh_at == (NOW + seconds if seconds else 0)
+
+
+def test_a_code_by_mail_cannot_be_asked_again() -> None:
+    pin = {"id": "guests", "type": "onetimepin", "mail": {"server": "smtp.example.com", "sender": "login@example.com"}}
+    with pytest.raises(ConfigError, match="identity_refresh"):
+        parse_values(identity_providers=[pin | {"identity_refresh": "5m"}])

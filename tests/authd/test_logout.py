@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 import pytest
 
-from authd.errors import LoginError, ProviderError, ProviderLiedError, StoreUnavailableError
+from authd.errors import (
+    LoginError,
+    LoginLimitError,
+    ProviderError,
+    ProviderLiedError,
+    ProviderUnavailableError,
+    StoreUnavailableError,
+)
 from authd.in_force import Policies
+from authd.limits import LogoutLimits
 from authd.logout import Logout
 from authd.model import LogoutToken, Session, Vouched
+from authd.state.base import MOST_OWNED
 from tests.authd.hand_made_provider import HandMadeProvider
 from tests.authd.house import NOW, House, make_client, make_identity, make_session
+
+ADDRESS = ip_address("192.0.2.80")
+OF_ALICE = LogoutToken("jti-2", make_identity().subject, "", NOW + 120)
 
 
 @dataclass
@@ -39,6 +53,7 @@ def make_logout(house: House) -> Logout:
         policies=lambda: Policies(house.config, house.index, house.providers),
         sessions=house.sessions,
         records=house.records,
+        limits=LogoutLimits(house.store, limits=lambda: (3, 99, 60), clock=house.clock),
         clock=house.clock,
     )
 
@@ -55,20 +70,24 @@ async def test_a_fault_in_between_leaves_work_for_the_providers_next_try(
 
     monkeypatch.setattr(house.sessions, "end", fail)
     with pytest.raises(StoreUnavailableError):
-        await logout.end_by_provider("token")
+        await logout.end_by_provider("token", ADDRESS)
     monkeypatch.setattr(house.sessions, "end", end)
 
-    assert await logout.end_by_provider("token") == 1
+    assert await logout.end_by_provider("token", ADDRESS) == 1
     assert await house.sessions.find(session.id) is None
     again = make_session("another", provider_session="sid-1")
     await house.sessions.add(again)
-    assert await logout.end_by_provider("token") == 0, "what is spent ends nothing any more"
+    assert await logout.end_by_provider("token", ADDRESS) == 0, "what is spent ends nothing any more"
     assert await house.sessions.find(again.id) == again
 
 
+@pytest.mark.parametrize("token", [LogoutToken("jti-1", "", "sid-1", NOW + 120), OF_ALICE])
 @pytest.mark.parametrize(("began_at", "is_in"), [(NOW - 5, False), (NOW, False), (NOW + 1, True)])
-async def test_a_login_under_way_hears_of_it(house: House, corp: Telling, began_at: int, is_in: bool) -> None:
-    await make_logout(house).end_by_provider("token")
+async def test_a_login_under_way_hears_of_it(
+    house: House, corp: Telling, token: LogoutToken, began_at: int, is_in: bool
+) -> None:
+    corp.token = token
+    await make_logout(house).end_by_provider("token", ADDRESS)
     house.clock.now = NOW + 2
     vouched = Vouched(make_identity(), session_id="sid-1")
     if is_in:
@@ -89,11 +108,11 @@ async def test_another_client_of_the_same_issuer_is_asked_too(house: House, corp
     session = make_session(identity=make_identity(provider_id="partner"), provider_session="sid-1")
     await house.sessions.add(session)
 
-    assert await make_logout(house).end_by_provider("token") == 1
+    assert await make_logout(house).end_by_provider("token", ADDRESS) == 1
 
     partner.token = None
     with pytest.raises(ProviderLiedError):
-        await make_logout(house).end_by_provider("token")
+        await make_logout(house).end_by_provider("token", ADDRESS)
 
 
 async def test_only_that_providers_sessions_of_that_person_end(house: House, corp: Telling) -> None:
@@ -102,11 +121,86 @@ async def test_only_that_providers_sessions_of_that_person_end(house: House, cor
     other = make_session("other", provider_session="sid-2")
     for session in (theirs, elsewhere, other):
         await house.sessions.add(session)
-    corp.token = LogoutToken("jti-2", theirs.identity.subject, "", NOW + 120)
+    corp.token = OF_ALICE
 
-    assert await make_logout(house).end_by_provider("token") == 2
+    assert await make_logout(house).end_by_provider("token", ADDRESS) == 2
 
     assert await house.sessions.find("elsewhere") == elsewhere
+
+
+@pytest.mark.parametrize("by", ["subject", "session"])
+async def test_all_of_more_sessions_than_a_store_lists_at_once_end(house: House, corp: Telling, by: str) -> None:
+    many = [
+        make_session(f"many-{n}", provider_session="sid-1", created_at=NOW - n % 7) for n in range(2 * MOST_OWNED + 7)
+    ]
+    elsewhere = make_session("elsewhere", identity=make_identity(provider_id="partner"), provider_session="sid-1")
+    for page in range(0, len(many), 50):
+        await asyncio.gather(*map(house.sessions.add, many[page : page + 50]))
+    await house.sessions.add(elsewhere)
+    corp.token = OF_ALICE if by == "subject" else LogoutToken("jti-3", "", "sid-1", NOW + 120)
+
+    assert await make_logout(house).end_by_provider("token", ADDRESS) == len(many)
+
+    assert await house.sessions.list_all_of(elsewhere.identity.subject) == [elsewhere]
+    assert await house.sessions.find("many-0") is None
+
+
+async def test_a_token_that_names_both_ends_that_session_of_that_person(house: House, corp: Telling) -> None:
+    theirs = make_session("theirs", provider_session="sid-1")
+    other = make_session("other", provider_session="sid-2")
+    johns = make_session("johns", make_identity("john@example.com"), provider_session="sid-1")
+    for session in (theirs, other, johns):
+        await house.sessions.add(session)
+    corp.token = LogoutToken("jti-4", theirs.identity.subject, "sid-1", NOW + 120)
+
+    assert await make_logout(house).end_by_provider("token", ADDRESS) == 1
+
+    assert await house.sessions.find("theirs") is None
+    assert await house.sessions.find("other") == other
+    assert await house.sessions.find("johns") == johns
+
+
+async def test_who_sends_bad_tokens_of_ours_is_not_listened_to_for_a_while(house: House, corp: Telling) -> None:
+    logout, elsewhere = make_logout(house), ip_address("192.0.2.81")
+    corp.error = ProviderLiedError("corp", "token_signature", "is signed by nobody")
+    for _ in range(3):
+        with pytest.raises(ProviderLiedError):
+            await logout.end_by_provider("token", ADDRESS)
+    corp.error = None
+    with pytest.raises(LoginLimitError) as caught:
+        await logout.end_by_provider("token", ADDRESS)
+    assert (caught.value.kind, caught.value.retry_after_seconds) == ("logout_token", 60)
+    assert await logout.end_by_provider("token", elsewhere) == 0
+
+    house.clock.now = NOW + 60
+    assert await logout.end_by_provider("token", ADDRESS) == 0
+
+
+async def test_good_tokens_and_those_that_are_nobodys_are_not_counted(house: House, corp: Telling) -> None:
+    """A provider ends many sessions at once, and one of many customers sends other customers' tokens too."""
+    logout = make_logout(house)
+    for number in range(20):
+        corp.token = LogoutToken(f"jti-{number}", "somebody", "", NOW + 120)
+        await logout.end_by_provider("token", ADDRESS)
+    corp.token = None
+    for _ in range(20):
+        with pytest.raises(ProviderError, match="no provider of ours"):
+            await logout.end_by_provider("token", ADDRESS)
+    corp.error = ProviderUnavailableError("corp", "timeout", "does not answer")
+    for _ in range(20):
+        with pytest.raises(ProviderUnavailableError):
+            await logout.end_by_provider("token", ADDRESS)
+
+
+async def test_a_person_ends_all_of_more_sessions_than_a_store_lists_at_once(house: House) -> None:
+    own = make_session("own")
+    for session in (own, *(make_session(f"many-{n}") for n in range(MOST_OWNED + 3))):
+        await house.sessions.add(session)
+
+    assert await make_logout(house).end_own(own, "others")
+
+    assert await house.sessions.list_all_of(own.identity.subject) == [own]
+    assert await make_logout(house).end_own(own, "others") is False
 
 
 @pytest.mark.parametrize(

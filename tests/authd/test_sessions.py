@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from authd.errors import StoreError, StoreUnavailableError
-from authd.model import Reason
+from authd.model import NO_ENDS, Ends, Reason
 from authd.revocations import Scope
 from authd.sessions import Sessions
 from authd.state.base import MOST_OWNED
@@ -249,20 +249,36 @@ async def test_an_application_is_left_by_one_session_and_revoked_for_all(house: 
     for worker in (house.sessions, other, await start_other(house)):
         found = await worker.find("mine")
         assert found is not None
-        assert worker.has_left(found, "wiki", NOW)
-        assert worker.has_left(found, "wiki", NOW + 1), "renewed in the very second"
-        assert not worker.has_left(found, "wiki", NOW + 2)
-        assert not worker.has_left(found, "grafana", NOW)
+        assert worker.has_ended(found, "wiki", NO_ENDS)
+        assert not worker.has_ended(found, "wiki", Ends(left=NOW))
+        assert not worker.has_ended(found, "grafana", NO_ENDS)
         assert not worker.is_alive(session), "what was remembered of it is not what counts"
-        assert not worker.has_left(stranger, "wiki", NOW)
+        assert not worker.has_ended(stranger, "wiki", NO_ENDS)
 
     await house.sessions.revoke(Scope.APPLICATION, "grafana")
     await other.poll()
     for worker in (house.sessions, other, await start_other(house)):
-        assert worker.has_left(stranger, "grafana", NOW)
-        assert worker.has_left(stranger, "grafana", NOW + 2), "by a worker that had not heard of it"
-        assert not worker.has_left(stranger, "grafana", NOW + 3)
-        assert not worker.has_left(stranger, "docs", NOW)
+        assert worker.has_ended(stranger, "grafana", NO_ENDS)
+        assert worker.has_ended(stranger, "grafana", Ends(left=NOW + 9)), "a logout is no revocation"
+        assert not worker.has_ended(stranger, "grafana", Ends(revoked=NOW))
+        assert not worker.has_ended(stranger, "docs", NO_ENDS)
+
+
+async def test_no_end_is_ever_taken_for_one_before_it(house: House) -> None:
+    """A second one in the same second, or by a machine whose clock is behind."""
+    session = make_session()
+    await house.sessions.add(session)
+    seen = []
+    for seconds in (0, 0, -40, 5):
+        house.clock.now = NOW + seconds
+        worker = await start_other(house)
+        await worker.leave(session, "wiki")
+        await worker.revoke(Scope.APPLICATION, "wiki")
+        found = await (await start_other(house)).find(session.id)
+        assert found is not None
+        seen.append((await start_other(house)).ends_of(found, "wiki"))
+
+    assert seen == [Ends(at, at) for at in (NOW, NOW + 1, NOW + 2, NOW + 5)]
 
 
 async def test_a_worker_that_starts_knows_every_revocation_however_many_followed(house: House) -> None:

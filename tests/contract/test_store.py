@@ -190,6 +190,33 @@ async def test_an_owner_has_no_end_of_values_but_a_list_has(store: Store) -> Non
     assert await store.find_owned("session", "jane", now=NOW, skip=2 * MOST_OWNED) == []
 
 
+async def test_an_owner_of_many_that_have_ended_is_left_with_the_others(store: Store) -> None:
+    """Those that end last would come first, and fill the list, if they were still there."""
+    for number in range(MOST_OWNED + 5):
+        await store.put("session", str(number), b"1", expires_at=NOW + 10 + number, owner="jane")
+    for number in range(2, MOST_OWNED + 5):
+        await store.end("session", str(number), now=NOW, remembered_until=NOW + 99)
+
+    assert [each.id for each in await store.find_owned("session", "jane", now=NOW)] == ["1", "0"]
+    await store.put("session", "2", b"1", expires_at=NOW + 10, owner="jane")
+    assert len(await store.find_owned("session", "jane", now=NOW)) == 3
+    assert await store.find_owned("session", "jane", now=NOW, skip=MOST_OWNED) == []
+
+
+async def test_many_are_found_in_one_call_and_those_that_do_not_live_are_missing(store: Store) -> None:
+    for number in range(MOST_OWNED - 2):
+        await store.put("last_use", f"a{number}", b"%d" % number, expires_at=NOW + 10)
+    await store.put("last_use", "late", b"1", expires_at=NOW)
+    await store.put("session", "other", b"1", expires_at=NOW + 10)
+    ids = [f"a{number}" for number in range(MOST_OWNED - 2)]
+
+    found = await store.find_many("last_use", [*ids, "late", "other"], now=NOW)
+
+    assert found == {id_: id_[1:].encode() for id_ in ids}
+    assert await store.find_many("last_use", [], now=NOW) == {}
+    assert await store.find_many("last_use", ["a1", "a1", 'a"1', "a%"], now=NOW) == {"a1": b"1"}
+
+
 async def test_what_is_read_out_says_whose_it_is(store: Store) -> None:
     await store.put("session", "a", b"1", expires_at=NOW + 10, owner="jane")
     await store.put("session", "b", b"2", expires_at=NOW + 10)

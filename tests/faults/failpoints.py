@@ -147,7 +147,15 @@ def with_orders(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
         finally:
             _order.reset(order)
 
+    ordered.check = _NothingAgain()  # type: ignore[attr-defined]
     return ordered
+
+
+class _NothingAgain:
+    """For the short way of requests that were answered before: each has to pass all steps."""
+
+    def answer_again(self, repeat_key: bytes, request_id: bytes) -> None:
+        """See `Repeats.answer_again`."""
 
 
 def _find_order(scope: dict[str, Any]) -> Order | None:

@@ -46,7 +46,7 @@ def redis(servers: RedisServers) -> Iterator[RedisProcess]:
 @pytest.fixture
 async def store(redis: RedisProcess) -> AsyncIterator[Store]:
     opened = open_store(redis.url)
-    await opened.put("session", "a", b"1", expires_at=NOW + 10)
+    await eventually(lambda: opened.put("session", "a", b"1", expires_at=NOW + 10))
     yield opened
     await opened.close()
 

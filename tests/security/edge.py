@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from authd.app import App, create_app
+from authd.app import Application, create_app
 from authd.config import parse_config
 from authd.model import Identity, Session
 from authd.sealing import Sealer
@@ -61,7 +61,9 @@ def to_bytes(text: str | bytes) -> bytes:
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
-async def ask(app: App, target: str, headers: Iterable[tuple[str | bytes, str | bytes]], method: str = "GET") -> Reply:
+async def ask(
+    app: Application, target: str, headers: Iterable[tuple[str | bytes, str | bytes]], method: str = "GET"
+) -> Reply:
     """One request over ASGI, with headers that no client library would send."""
     path, _, query = target.partition("?")
     scope = {
@@ -116,7 +118,7 @@ class Edge:
     worker: Worker
     config: dict[str, Any]
     directory: Path
-    app: App = field(init=False)
+    app: Application = field(init=False)
     now: float = START
     _logins: int = 0
 

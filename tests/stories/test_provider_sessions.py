@@ -151,6 +151,33 @@ def test_nonsense_does_not_fill_the_log(stack: Stack) -> None:
     assert len(stack.events("logout.refused")) - before <= 4
 
 
+def test_who_sends_bad_tokens_again_and_again_is_told_to_wait_and_nobody_else_is(
+    stack: Stack, receiver: Receiver
+) -> None:
+    browser, at_provider = log_in(stack)
+    known = len(receiver.tokens)
+    log_out_at(stack, at_provider)
+    wait_until(lambda: len(receiver.tokens) > known, "the provider says so")
+    loaded = len(stack.events("config.loaded"))
+    stack.write_config(login_rate_limit={"per_address": 3, "per_person": 1000, "window": "1m"})
+    stack.reload()
+    wait_until(lambda: len(stack.events("config.loaded")) >= loaded + 2, "both workers have it")
+    forger = stack.browser(source_address="127.0.0.66")
+    url, form = stack.url(TEAM, BACKCHANNEL), {"logout_token": receiver.tokens[-1][:-6] + "AAAAAA"}
+
+    answers = [forger.request(url, method="POST", form=form) for _ in range(12)]
+
+    assert [answer.status for answer in answers[:2]] == [400, 400]
+    assert answers[-1].status == 429
+    assert 0 < int(answers[-1].get("Retry-After")) <= 60
+    assert answers[-1].json() == {"error": "too_many_requests"}
+    assert tell(stack, receiver.tokens[-1]) == 200, "the provider itself comes from elsewhere"
+    wait_until(lambda: not is_in(stack, browser), "out", WITHIN_SECONDS)
+    stack.write_config(login_rate_limit={"per_address": 1000, "per_person": 1000, "window": "1m"})
+    stack.reload()
+    wait_until(lambda: len(stack.events("config.loaded")) >= loaded + 4, "both workers have the old one")
+
+
 def test_a_get_is_no_logout(stack: Stack) -> None:
     assert stack.browser().request(stack.url(TEAM, f"{BACKCHANNEL}?logout_token=x")).status in (403, 404, 405)
 

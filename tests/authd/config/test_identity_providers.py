@@ -152,3 +152,41 @@ def test_editors_know_the_kinds(provider: dict[str, Any], is_good: bool) -> None
     validator = jsonschema.Draft202012Validator(render_json_schema())
 
     assert (not list(validator.iter_errors(document))) is is_good
+
+
+OURS, PARTNER = "8a7d0f5e-1111-4222-8333-444455556666", "9b7d0f5e-1111-4222-8333-444455556666"
+SEVERAL = PROVIDER | {"issuer": "https://login.microsoftonline.com/organizations/v2.0", "allowed_tenants": [OURS]}
+
+
+@pytest.mark.parametrize("word", ["organizations", "common"])
+def test_an_issuer_of_several_tenants_stands_beside_those_that_may_come(word: str) -> None:
+    issuer = f"https://login.microsoftonline.com/{word}/v2.0"
+    parse(identity_providers=[SEVERAL | {"issuer": issuer, "allowed_tenants": [OURS, PARTNER]}])
+
+    mistake = find_only_mistake(identity_providers=[PROVIDER | {"issuer": issuer}])
+
+    assert mistake.key == "identity_providers[0].allowed_tenants"
+    assert mistake.message == "is needed: the issuer is that of every tenant in the world"
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "word"),
+    [
+        ({"issuer": "https://login.microsoftonline.com/{tenantid}/v2.0"}, "issuer", "is a template"),
+        ({"issuer": f"https://login.microsoftonline.com/{OURS}/v2.0"}, "issuer", "of one tenant"),
+        ({"issuer": "https://idp.example.com"}, "issuer", "of one tenant"),
+        ({"allowed_tenants": [OURS, OURS]}, "allowed_tenants", "twice"),
+        ({"allowed_tenants": ["example.onmicrosoft.com"]}, "allowed_tenants[0]", "is no id"),
+        ({"allowed_tenants": [OURS.upper()]}, "allowed_tenants[0]", "is no id"),
+        ({"allowed_tenants": [f"{OURS}/x"]}, "allowed_tenants[0]", "is no id"),
+        ({"allowed_tenants": ["*"]}, "allowed_tenants[0]", "is no id"),
+        ({"allowed_tenants": ["9188040d-6c67-4c5b-b112-36a304b66dad"]}, "allowed_tenants[0]", "personal accounts"),
+        ({"allowed_tenants": [OURS, PARTNER], "assume_email_verified": True}, "assume_email_verified", "of another"),
+        ({"graph_url": "http://graph.microsoft.com"}, "graph_url", "must be https"),
+        ({"graph_url": "https://graph.microsoft.com", "groups_claim": "roles"}, "graph_url", "groups_claim"),
+    ],
+)
+def test_mistakes_about_tenants(changes: dict[str, Any], key: str, word: str) -> None:
+    mistake = find_only_mistake(identity_providers=[SEVERAL | changes])
+    assert mistake.key == f"identity_providers[0].{key}"
+    assert word in mistake.message

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 CLIENT_ID, CLIENT_SECRET = "Iv1.0123456789abcdef", "github-client-secret"
 MONA: dict[str, Any] = {"login": "Mona-Lisa", "id": 583231, "node_id": "MDQ6", "name": "Mona Lisa", "email": None}
@@ -23,7 +23,9 @@ TEAMS = [{"slug": "core", "name": "Core", "organization": {"login": "Octo-Org", 
 
 
 class GithubServer:
-    """Change its members any time. `pages` are answers by path under the API, `status` a status for a path."""
+    """Change its members any time. `answers` are those about whoever logs in next, by path under the API, `status` a
+    status for a path. `people` are the answers by token; a token that is not there was revoked.
+    """
 
     def __init__(self) -> None:
         self.url = ""
@@ -38,9 +40,30 @@ class GithubServer:
             "user/orgs": ORGANISATIONS,
             "user/teams": TEAMS,
         }
+        self.people: dict[str, dict[str, Any]] = {"gho_token": self.answers}
+        self.suspended: set[str] = set()
         self.status: dict[str, int] = {}
+        self.message = "as the test wants it"
         self.asked: list[str] = []
         self.challenge = ""
+
+    def add_person(self, login: str, number: int, *, organisations: list[str], teams: list[str]) -> str:
+        """Somebody who logs in from now on; their token. `teams` are written `organisation/slug`."""
+        token = f"gho_{login}"
+        pairs = [team.split("/") for team in teams]
+        self.people[token] = {
+            "user": MONA | {"login": login, "id": number, "name": login},
+            "user/emails": [{"email": f"{login}@example.com", "primary": True, "verified": True}],
+            "user/orgs": [{"login": each, "id": 1} for each in organisations],
+            "user/teams": [{"slug": slug, "name": slug, "organization": {"login": owner}} for owner, slug in pairs],
+        }
+        self.token_answer = self.token_answer | {"access_token": token}
+        return token
+
+    def authorize(self, query: dict[str, list[str]]) -> str:
+        """Whoever comes agrees: the address of the callback."""
+        self.challenge = query["code_challenge"][0]
+        return f"{query['redirect_uri'][0]}?{urlencode({'code': 'c', 'state': query['state'][0]})}"
 
     def answer_token(self, form: dict[str, list[str]]) -> dict[str, Any]:
         """As GitHub: errors come with 200, and the verifier is checked against the challenge of the beginning."""
@@ -53,10 +76,13 @@ class GithubServer:
 
     def answer_api(self, path: str, query: dict[str, list[str]], authorization: str) -> tuple[int, Any]:
         if path in self.status:
-            return self.status[path], {"message": "as the test wants it"}
-        if authorization != "Bearer gho_token":
+            return self.status[path], {"message": self.message}
+        token = authorization.removeprefix("Bearer ")
+        if token in self.suspended:
+            return 403, {"message": "Sorry. Your account was suspended."}
+        if token not in self.people:
             return 401, {"message": "Bad credentials"}
-        found = self.answers[path]
+        found = self.people[token][path]
         if isinstance(found, list):
             page, size = int(query.get("page", ["1"])[0]), int(query.get("per_page", ["30"])[0])
             return 200, found[(page - 1) * size : page * size]
@@ -80,6 +106,12 @@ def running_github() -> Iterator[GithubServer]:
             parts = urlsplit(self.path)
             path = parts.path.removeprefix("/api/v3/")
             state.asked.append(path)
+            if path == "/login/oauth/authorize":
+                self.send_response(302)
+                self.send_header("Location", state.authorize(parse_qs(parts.query)))
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self._answer(*state.answer_api(path, parse_qs(parts.query), self.headers.get("Authorization", "")))
 
         def _answer(self, status: int, document: Any) -> None:

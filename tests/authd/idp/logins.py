@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from authd.config import OidcConfig
 from authd.errors import ProviderUnavailableError
 from authd.idp import OidcProvider, SharedKeySets
-from authd.model import Identity
+from authd.model import Identity, Vouched
 from tests.idp_server import CLIENT_ID, CLIENT_SECRET, FakeProvider
 
 REDIRECT_URI = "https://auth.example.com/cdn-cgi/access/callback"
@@ -84,10 +84,14 @@ def make_worker(
 
 
 async def log_in(worker: OidcProvider) -> Identity:
+    return (await log_in_whole(worker)).identity
+
+
+async def log_in_whole(worker: OidcProvider) -> Vouched:
     nonce, verifier = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
     url = await worker.begin(state="state", nonce=nonce, code_verifier=verifier, prompt=None)
     query = await asyncio.to_thread(visit, url)
-    return (await worker.finish(query, nonce=nonce, code_verifier=verifier)).identity
+    return await worker.finish(query, nonce=nonce, code_verifier=verifier)
 
 
 async def log_in_again(worker: OidcProvider) -> Identity:

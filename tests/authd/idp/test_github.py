@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +15,7 @@ from authd.config import parse_config
 from authd.config.github import GithubConfig
 from authd.errors import ConfigError, ProviderError, ProviderLiedError, ProviderRefusedError, ProviderUnavailableError
 from authd.idp.github import GithubProvider
-from authd.model import Facts, Identity, Outcome
+from authd.model import Facts, Identity, Outcome, Vouched
 from authd.policy.decide import decide
 from authd.policy.index import build_index
 from tests.authd.house import make_request
@@ -46,9 +47,13 @@ def provider(github: GithubServer) -> Iterator[GithubProvider]:
 
 
 async def log_in(github: GithubServer, provider: GithubProvider, verifier: str = VERIFIER) -> Identity:
+    return (await log_in_whole(github, provider, verifier)).identity
+
+
+async def log_in_whole(github: GithubServer, provider: GithubProvider, verifier: str = VERIFIER) -> Vouched:
     url = await provider.begin(state="s", nonce="n", code_verifier=VERIFIER, prompt=None)
     github.challenge = parse_qs(urlsplit(url).query)["code_challenge"][0]
-    return (await provider.finish("code=c&state=s", nonce="n", code_verifier=verifier)).identity
+    return await provider.finish("code=c&state=s", nonce="n", code_verifier=verifier)
 
 
 async def test_mona_is_her_number_with_the_address_that_is_primary_and_verified(
@@ -100,7 +105,8 @@ async def test_lists_are_read_page_by_page_and_end(github: GithubServer, provide
     assert len([group for group in (await log_in(github, provider)).groups if group.startswith("org-")]) == 250
     assert github.asked.count("user/orgs") == 3
     github.answers["user/orgs"] = [{"login": f"org-{number}"} for number in range(5000)]
-    assert len((await log_in(github, provider)).groups) == 2001
+    identity = await log_in(github, provider)
+    assert (len(identity.groups), identity.groups_are_complete) == (2001, False)
 
 
 async def test_a_token_without_the_organisations_scope_lets_no_rule_on_them_match(
@@ -110,7 +116,76 @@ async def test_a_token_without_the_organisations_scope_lets_no_rule_on_them_matc
     github.token_answer["scope"] = "read:user"
     github.answers |= {"user/orgs": [], "user/teams": []}
 
-    assert (await log_in(github, provider)).groups == ()
+    vouched = await log_in_whole(github, provider)
+
+    assert (vouched.identity.groups, vouched.identity.groups_are_complete) == ((), False)
+    assert vouched.refresh_token is not None
+    refreshed = await provider.refresh(vouched.identity, vouched.refresh_token)
+    assert not refreshed.identity.groups_are_complete, "an exclusion must not lapse an hour later"
+
+
+async def test_a_refresh_asks_with_the_token_of_the_login_and_tells_what_changed(
+    github: GithubServer, provider: GithubProvider
+) -> None:
+    vouched = await log_in_whole(github, provider)
+    assert vouched.refresh_token == "gho_token"
+    assert "gho_token" not in repr(vouched)
+    known = replace(vouched.identity, authenticated_at=1, evaluations={"e": (True, 5)})
+    github.answers |= {"user/orgs": [{"login": "other"}], "user/teams": []}
+
+    refreshed = await provider.refresh(known, "gho_token")
+
+    assert refreshed.identity == replace(known, groups=("other",))
+    assert refreshed.refresh_token is None, "the one of the login goes on"
+
+
+async def test_a_token_that_ends_by_itself_is_not_kept(github: GithubServer, provider: GithubProvider) -> None:
+    """Those of a GitHub App: after eight hours, GitHub would seem not to know the person any more."""
+    github.token_answer |= {"expires_in": 28800, "refresh_token": "ghr_token"}
+
+    assert (await log_in_whole(github, provider)).refresh_token is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "cause"),
+    [
+        (lambda github: github.people.clear(), ProviderRefusedError, "token_revoked"),
+        (lambda github: github.suspended.add("gho_token"), ProviderRefusedError, "suspended"),
+        (
+            lambda github: github.answers.update(user=MONA | {"suspended_at": "2026-11-28T10:00:00Z"}),
+            ProviderRefusedError,
+            "suspended",
+        ),
+        (lambda github: github.answers.update(user=MONA | {"id": 5}), ProviderRefusedError, "other_subject"),
+        (lambda github: github.status.update({"user": 503}), ProviderUnavailableError, "http_status"),
+        (lambda github: github.status.update({"user/orgs": 429}), ProviderUnavailableError, "http_status"),
+        (lambda github: github.status.update({"user/teams": 403}), ProviderLiedError, "http_status"),
+    ],
+)
+async def test_only_a_word_about_the_person_is_one(
+    github: GithubServer, provider: GithubProvider, change: Any, error: type[ProviderError], cause: str
+) -> None:
+    identity = await log_in(github, provider)
+    change(github)
+
+    with pytest.raises(error) as raised:
+        await provider.refresh(identity, "gho_token")
+
+    assert raised.value.cause == cause
+    assert "gho_token" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "message", ["API rate limit exceeded for user ID 1.", "You have exceeded a secondary rate limit."]
+)
+async def test_a_rate_limit_is_an_outage_although_github_says_403(
+    github: GithubServer, provider: GithubProvider, message: str
+) -> None:
+    identity = await log_in(github, provider)
+    github.status["user"], github.message = 403, message
+
+    with pytest.raises(ProviderUnavailableError):
+        await provider.refresh(identity, "gho_token")
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_google_says_hd_and_nothing_of_groups() -> None:
 
 @pytest.mark.parametrize(("assumed", "email"), [(False, None), (True, "jane@example.com")])
 def test_entra_says_nothing_of_verification_and_points_elsewhere_for_many_groups(
-    assumed: bool, email: str | None, caplog: pytest.LogCaptureFixture
+    assumed: bool, email: str | None
 ) -> None:
     overage = {
         "_claim_names": {"groups": "src1"},
@@ -49,8 +49,45 @@ def test_entra_says_nothing_of_verification_and_points_elsewhere_for_many_groups
 
     identity = identify([{"email": "jane@example.com", **overage}], assume_email_verified=assumed)
 
-    assert (identity.email, identity.groups) == (email, ())
-    assert "provider.groups_elsewhere" in caplog.text
+    assert (identity.email, identity.groups, identity.groups_are_complete) == (email, (), False)
+
+
+@pytest.mark.parametrize(
+    ("claims", "groups", "are_complete"),
+    [
+        ({"groups": []}, (), True),
+        ({}, (), True),
+        ({"hasgroups": True}, (), False),
+        ({"_claim_names": {"groups": "src1"}, "groups": ["a"]}, ("a",), True),
+        ({"_claim_names": {"photo": "src1"}}, (), True),
+        ({"groups": "a,b"}, (), False),
+        ({"groups": ["a", 5]}, ("a",), False),
+        ({"groups": [{"name": "a"}, {"id": "b"}]}, ("a",), False),
+    ],
+)
+def test_it_is_known_whether_these_are_all_groups(
+    claims: dict[str, Any], groups: tuple[str, ...], are_complete: bool
+) -> None:
+    identity = identify([claims])
+    assert (identity.groups, identity.groups_are_complete) == (groups, are_complete)
+    # What Entra says of its groups is nothing about another claim.
+    assert identify([{"hasgroups": True}], groups_claim="roles").groups_are_complete
+
+
+@pytest.mark.parametrize(
+    ("claims", "email"),
+    [
+        ({"xms_edov": True}, "jane@example.com"),
+        ({"xms_edov": False}, None),
+        ({"xms_edov": "1"}, None),
+        ({}, None),
+        ({"email_verified": True}, None),
+        ({"xms_edov": True, "email_verified": False}, None),
+    ],
+)
+def test_entra_has_a_claim_of_its_own_for_addresses(claims: dict[str, Any], email: str | None) -> None:
+    identity = identify([{"email": "jane@example.com", **claims}], email_verified_claim="xms_edov")
+    assert identity.email == email
 
 
 def test_okta_and_gitlab_tell_groups_in_userinfo_alone() -> None:

@@ -32,6 +32,12 @@ def ask(rule: dict[str, Any], who: dict[str, Any] | None, ip: str, world: dict[s
         wanted = {"email": [value.get("email")], "email_list": world["lists"].get(value.get("id"), [])}
         matched = email.split("@")[1] == value["domain"] if kind == "email_domain" else email in wanted[kind]
         return YES if matched else NO
+    if kind == "oidc" and value["claim_name"] == "groups":
+        if who["provider_id"] != value["identity_provider_id"]:
+            return NO
+        if value["claim_value"] in who["groups"]:
+            return YES
+        return NO if who["groups_are_complete"] else PERHAPS
     matched = {
         "login_method": lambda: who["provider_id"] == value["id"],
         "auth_method": lambda: value["auth_method"] in who["auth_methods"],

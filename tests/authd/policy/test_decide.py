@@ -60,6 +60,35 @@ def test_an_address_that_should_never_have_come_this_far_belongs_to_no_domain(em
     assert decide(create_application([policy]), facts).reason is Reason.NO_POLICY_MATCHED
 
 
+CONTRACTORS = {"oidc": {"claim_name": "groups", "claim_value": "contractors", "identity_provider_id": "corp"}}
+EVERYONE = {"everyone": True}
+
+
+@pytest.mark.parametrize(
+    "policies",
+    [
+        [{"name": "Of them", "decision": "allow", "include": [CONTRACTORS]}],
+        [{"name": "With them", "decision": "allow", "include": [EVERYONE], "require": [CONTRACTORS]}],
+        [{"name": "Others", "decision": "allow", "include": [EVERYONE], "exclude": [CONTRACTORS]}],
+        [
+            {"name": "Not they", "decision": "deny", "include": [CONTRACTORS]},
+            {"name": "Everyone", "decision": "allow", "include": [EVERYONE]},
+        ],
+    ],
+    ids=["include", "require", "exclude", "deny"],
+)
+def test_nobody_gets_in_by_groups_that_nobody_knows(policies: list[Any]) -> None:
+    person = create_person(email="a@example.com", groups=["staff"], groups_are_complete=False)
+    assert decide(create_application(policies), create_facts(person)).outcome is Outcome.DENY
+
+
+def test_a_group_that_is_known_counts_and_rules_on_anything_else_do_not_care() -> None:
+    person = create_person(email="a@example.com", groups=["contractors"], groups_are_complete=False)
+    for rule in (CONTRACTORS, EVERYONE):
+        policy = {"name": "P", "decision": "allow", "include": [rule]}
+        assert decide(create_application([policy]), create_facts(person)).outcome is Outcome.ALLOW
+
+
 @pytest.mark.parametrize("claim", [None, {}, {"sales": True}, [["sales"]], [None, 1], 1.0, "sales ", "SALES", ""])
 def test_odd_claims_match_nothing_and_break_nothing(claim: Any) -> None:
     rule = {"oidc": {"claim_name": "department", "claim_value": "sales", "identity_provider_id": "corp"}}

@@ -29,7 +29,8 @@ identity_rules = st.sampled_from(
     + [{"login_method": {"id": provider}} for provider in PROVIDERS]
     + [{"auth_method": {"auth_method": method}} for method in ("mfa", "pwd")]
     + [
-        {"oidc": {"claim_name": "roles", "claim_value": value, "identity_provider_id": provider}}
+        {"oidc": {"claim_name": name, "claim_value": value, "identity_provider_id": provider}}
+        for name in ("roles", "groups")
         for value in ("a", "b")
         for provider in PROVIDERS
     ]
@@ -62,6 +63,8 @@ people = st.none() | st.fixed_dictionaries(
         "provider_id": st.sampled_from(PROVIDERS),
         "email": st.none() | st.sampled_from(EMAILS),
         "auth_methods": st.lists(st.sampled_from(["mfa", "pwd"]), max_size=2),
+        "groups": st.lists(st.sampled_from(["a", "b"]), max_size=2),
+        "groups_are_complete": st.booleans(),
         "claims": st.fixed_dictionaries({}, optional={"roles": st.lists(st.sampled_from(["a", "b"]), max_size=2)}),
     }
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def writer(path: Path) -> Iterator[GroupWriter]:
-    made = GroupWriter(sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0.2))
+    made = GroupWriter(sqlite3.connect(path, isolation_level=None, check_same_thread=False), patience_seconds=0.2)
     yield made
     made.close()
 
@@ -111,3 +112,31 @@ def test_what_is_queued_is_finished_before_the_end(writer: GroupWriter, path: Pa
     assert read(path) == [1]
     with pytest.raises(sqlite3.OperationalError, match="closed"):
         writer.submit(insert(2, "x")).result(WAIT_SECONDS)
+
+
+def test_a_neighbour_that_writes_all_the_time_starves_nobody(writer: GroupWriter, path: Path) -> None:
+    neighbour = GroupWriter(sqlite3.connect(path, isolation_level=None, check_same_thread=False), patience_seconds=20)
+    ends = threading.Event()
+    flood = threading.Thread(target=write_without_a_pause, args=(neighbour, ends))
+    flood.start()
+    try:
+        for number in range(30):
+            assert writer.submit(insert(number, "mine")).result(WAIT_SECONDS) == 1
+    finally:
+        ends.set()
+        flood.join(WAIT_SECONDS)
+        neighbour.close()
+
+
+def write_without_a_pause(neighbour: GroupWriter, ends: threading.Event) -> None:
+    """There is always more to write, and each transaction takes its time."""
+    numbers = count(1_000)
+
+    def write_slowly(connection: sqlite3.Connection) -> None:
+        insert(next(numbers), "theirs")(connection)
+        ends.wait(0.02)
+
+    waiting = [neighbour.submit(write_slowly)]
+    while not ends.is_set():
+        waiting.append(neighbour.submit(write_slowly))
+        waiting.pop(0).result(WAIT_SECONDS)
