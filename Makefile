@@ -24,7 +24,8 @@ check: ## format, lint, types and imports, without changing anything
 	@.ci/setup test
 	@failed=; for tool in "ruff format --check --output-format concise ." "ruff check --output-format concise ." mypy "lint-imports --no-logo"; do \
 		echo "-- $$tool"; .venv/bin/$$tool || failed="$$failed, $$tool"; \
-	done; if [ "$$failed" ]; then echo "make check failed:$${failed#,}" >&2; exit 1; fi
+	done; echo "-- ansible-lint"; .ci/ansible-lint || failed="$$failed, ansible-lint"; \
+	if [ "$$failed" ]; then echo "make check failed:$${failed#,}" >&2; exit 1; fi
 
 format: ## put every file into the house's format
 	@.ci/setup test

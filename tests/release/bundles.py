@@ -10,8 +10,8 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache/releases"
-_SOURCES = ("authd", "ipranges")
-_FILES = (".ci/release", "pyproject.toml", "requirements.lock", "ansible/roles/authd/files/authd-release")
+_SOURCES = ("authd", "ipranges", "ansible/release")
+_FILES = (".ci/release", "pyproject.toml", "requirements.lock")
 
 
 def ensure_bundle(label: str) -> Path:
