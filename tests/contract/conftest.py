@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -68,3 +69,12 @@ async def store(servers: RedisServers | None, tmp_path: Path) -> AsyncIterator[S
             await asyncio.sleep(0.05)
     yield opened
     await opened.close()
+    await _wait_for_goodbyes()
+
+
+async def _wait_for_goodbyes() -> None:
+    """Connections with TLS are closed in two steps. A loop that ended in between would be told of as leaking."""
+    registered = cast(Any, asyncio.get_running_loop())._selector.get_map()
+    async with asyncio.timeout(10):
+        while len(registered) > 1:  # the loop's own way to wake up
+            await asyncio.sleep(0.01)
