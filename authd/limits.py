@@ -7,15 +7,19 @@ An IPv6 address counts as its /64, since one household or machine has all of it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from math import ceil
 
 from authd.config.onetimepin import CodeRateLimit
 from authd.errors import LoginLimitError
+from authd.pin_requests import CODE_DIGITS, LONG_CODE_DIGITS
 from authd.state.base import Store
 
-_DAY_SECONDS = 86400
+_HOUR_SECONDS, _DAY_SECONDS = 3600, 86400
 _TRIES_SECONDS = 3600
+# What strangers ask for beyond that in a day has two digits more, so that many networks are not many guesses.
+_SHORT_CODES = 20
 MAX_CLOSED = 10_000
 
 
@@ -75,6 +79,14 @@ class LogoutLimits:
             self._closed[network] = now + window_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Whether a mail may go out: `exceeded` is the limit that forbids it. `digits` is how long its code is."""
+
+    exceeded: str | None = None
+    digits: int = CODE_DIGITS
+
+
 class CodeLimits:
     """Counts codes by mail in the store, over all workers. Rows of counters are bounded too: by the networks that ask,
     and by the mails that go out."""
@@ -87,30 +99,35 @@ class CodeLimits:
         """Count one that asks for a code, whatever for. Raises LoginLimitError, StoreError."""
         for kind, id_, limit in (
             ("code_address", network_of(address), limits.per_address),
-            ("code_network", network_of(address, 24, 48), limits.per_network),
+            ("code_network", wide_network_of(address), limits.per_network),
         ):
             if await self._count(kind, id_, limits.window_seconds) > limit:
                 raise LoginLimitError(kind, limits.window_seconds)
 
-    async def find_exceeded(
-        self, subject: str, provider_id: str, limits: CodeRateLimit, *, known_browser: str | None = None
-    ) -> str | None:
-        """Count one mail to this person; which limit forbids it, None if it may go out. Raises StoreError.
+    async def count_mail(
+        self, subject: str, provider_id: str, limits: CodeRateLimit, *, network: str, own_place: str | None = None
+    ) -> Allowance:
+        """Count one mail to this person, asked for in `network`. Raises StoreError.
 
-        The first that forbids is the last that counts: who is told to wait does not use up the day. A browser in which
-        the person has logged in before has counts of its own: a flood, or a stranger, must not lock them out.
+        The first that forbids is the last that counts: who is told to wait does not use up the day. Each network has
+        counts of its own, so that none can use up another's, and all together are held to what a mailbox bears in an
+        hour. `own_place` names a browser or a network in which the person has logged in before: there, neither a
+        flood nor strangers lock them out.
         """
-        who = f"{subject} {known_browser}" if known_browser else subject
+        who = f"{subject} {own_place or network}"
         counts = [
             ("code_email", who, limits.per_email, limits.window_seconds),
             ("code_email_day", who, limits.per_email_and_day, _DAY_SECONDS),
         ]
-        if not known_browser:
+        if own_place is None:
             counts.insert(0, ("code_in_all", provider_id, limits.in_all, limits.window_seconds))
+            counts.append(("code_email_hour", subject, limits.per_email_and_hour, _HOUR_SECONDS))
         for kind, id_, limit, seconds in counts:
             if await self._count(kind, id_, seconds) > limit:
-                return kind
-        return None
+                return Allowance(kind)
+        if own_place is None and await self._count("code_strangers", subject, _DAY_SECONDS) > _SHORT_CODES:
+            return Allowance(digits=LONG_CODE_DIGITS)
+        return Allowance()
 
     async def count_try(self, pin_id: str) -> int:
         """Count one try to type a code and return how many there were. The window outlives every code."""
@@ -123,3 +140,8 @@ class CodeLimits:
 def network_of(address: IPv4Address | IPv6Address, ipv4_bits: int = 32, ipv6_bits: int = 64) -> str:
     """What counts as one address."""
     return str(ip_network((address, ipv6_bits if address.version == 6 else ipv4_bits), strict=False))
+
+
+def wide_network_of(address: IPv4Address | IPv6Address) -> str:
+    """What one owner often has: a /24, or a /48 of IPv6."""
+    return network_of(address, 24, 48)

@@ -19,7 +19,7 @@ from authd.audit import log_event
 from authd.errors import LoginError
 from authd.idp.onetimepin import OneTimePinProvider
 from authd.in_force import Policies
-from authd.limits import CodeLimits, LoginLimits
+from authd.limits import CodeLimits, LoginLimits, wide_network_of
 from authd.login import Login, configuration_changed
 from authd.login_steps import AskAddress, AskCode, Client, Denied, Elsewhere, Redirect
 from authd.metrics import Metrics
@@ -27,6 +27,7 @@ from authd.model import Vouched
 from authd.pin_mails import KEY_CHARACTERS, Order, PinMails
 from authd.pin_requests import CODE_SECONDS, KNOWN_SECONDS, KnownBrowser, PinRequest, PinRequests, find_code
 from authd.policy.index import Application
+from authd.state.pin_rows import PinRows
 from authd.state.records import PinCode, Records
 from authd.urls import find_single, parse_query
 
@@ -74,6 +75,7 @@ class PinLogin:
         attempts: Attempts,
         requests: PinRequests,
         records: Records,
+        rows: PinRows,
         mails: PinMails,
         login_limits: LoginLimits,
         code_limits: CodeLimits,
@@ -86,6 +88,7 @@ class PinLogin:
         self._attempts = attempts
         self._requests = requests
         self._records = records
+        self._rows = rows
         self._mails = mails
         self._login_limits = login_limits
         self._code_limits = code_limits
@@ -140,11 +143,15 @@ class PinLogin:
         return await self._complete(parts, request, pin, client)
 
     async def _complete(self, parts: _Parts, request: PinRequest, pin: PinCode, client: Client) -> Redirect | Denied:
+        now, identity = int(self._clock()), parts.provider.identify(pin.email)
+        # Before the code is spent: if the store fails here, it is still good.
+        await self._rows.note_network(identity.subject, wide_network_of(client.facts.client_ip), now=now)
+
         async def identify() -> Vouched:
-            if not await self._records.spend_pin(request.id, now=int(self._clock())):
+            if not await self._records.spend_pin(request.id, now=now):
                 return_url = self._login.return_url(parts.attempt)
                 raise LoginError("code_used", 400, "This code was used before.", return_url)
-            return Vouched(parts.provider.identify(pin.email))
+            return Vouched(identity)
 
         found = await self._login.complete(parts.attempt, client, identify)
         cookies = (self._requests.forget(parts.attempt.id), self._remember(pin, client))

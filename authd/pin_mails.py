@@ -19,11 +19,12 @@ from authd.errors import MailError, StoreError
 from authd.idp.code_mail import CodeMail
 from authd.idp.onetimepin import OneTimePinProvider
 from authd.in_force import Policies
-from authd.limits import CodeLimits
+from authd.limits import Allowance, CodeLimits, wide_network_of
 from authd.metrics import Metrics
 from authd.model import Facts
-from authd.pin_requests import CODE_DIGITS, CODE_SECONDS, PinRequest
+from authd.pin_requests import CODE_SECONDS, PinRequest
 from authd.policy.prospects import could_admit
+from authd.state.pin_rows import PinRows
 from authd.state.records import PinCode, Records
 from authd.urls import encode_parameter
 
@@ -53,14 +54,18 @@ class PinMails:
         *,
         policies: Callable[[], Policies],
         records: Records,
+        rows: PinRows,
         limits: CodeLimits,
         metrics: Metrics,
+        clock: Callable[[], float],
         new_id: Callable[[int], str],
-        new_code: Callable[[], str] = lambda: f"{secrets.randbelow(10**CODE_DIGITS):0{CODE_DIGITS}d}",
+        new_code: Callable[[int], str] = lambda digits: f"{secrets.randbelow(10**digits):0{digits}d}",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._policies = policies
         self._records = records
+        self._rows = rows
+        self._clock = clock
         self._limits = limits
         self._metrics = metrics
         self._new_id = new_id
@@ -90,10 +95,10 @@ class PinMails:
     async def _send_or_report(self, order: Order) -> None:
         try:
             await self._sleep(secrets.randbelow(_LONGEST_DELAY_MS) / 1000)
-            reason = await self._find_hindrance(order)
-            if reason:
-                return self._report_unsent(order, reason)
-            await self._send(order)
+            allowance = await self._allow(order)
+            if allowance.exceeded:
+                return self._report_unsent(order, allowance.exceeded)
+            await self._send(order, allowance.digits)
         except (MailError, StoreError) as error:
             cause = error.cause if isinstance(error, MailError) else error.code
             self._report("pin.mail_failed", order, "failed", level="error", cause=cause, message=str(error))
@@ -101,20 +106,28 @@ class PinMails:
             self._metrics.count_code_mail(order.attempt.provider_id, "failed")
             log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__)
 
-    async def _find_hindrance(self, order: Order) -> str | None:
-        """Why no code goes to this address, None if one does."""
+    async def _allow(self, order: Order) -> Allowance:
+        """Whether a code goes to this address, and if not, why."""
         provider = self._get_provider(order)
         application = self._policies().index.find_by_id(order.attempt.application_id)
         identity = provider.identify(order.request.email)
         if application is None or not could_admit(application, order.facts.about(identity)):
-            return "not_admitted"
-        limits = provider.config.code_rate_limit
-        return await self._limits.find_exceeded(
-            identity.subject, provider.config.id, limits, known_browser=order.known_browser
+            return Allowance("not_admitted")
+        network = wide_network_of(order.facts.client_ip)
+        own_place = f"browser {order.known_browser}" if order.known_browser else None
+        now = int(self._clock())
+        if own_place is None and await self._rows.is_known_network(identity.subject, network, now=now):
+            own_place = f"network {network}"
+        return await self._limits.count_mail(
+            identity.subject,
+            provider.config.id,
+            provider.config.code_rate_limit,
+            network=network,
+            own_place=own_place,
         )
 
-    async def _send(self, order: Order) -> None:
-        code, key = self._new_code(), self._new_id(KEY_CHARACTERS)
+    async def _send(self, order: Order, digits: int) -> None:
+        code, key = self._new_code(digits), self._new_id(KEY_CHARACTERS)
         request = order.request
         pin = PinCode(
             provider_id=order.attempt.provider_id,

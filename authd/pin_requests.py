@@ -20,7 +20,7 @@ from authd.sealing import Sealer
 
 # How long a code is valid, from the moment that it was asked for.
 CODE_SECONDS = 600
-CODE_DIGITS = 6
+CODE_DIGITS, LONG_CODE_DIGITS = 6, 8
 MAX_REQUESTS = 5
 KNOWN_COOKIE = "__Host-authd_known"
 KNOWN_SECONDS = 90 * 86400
@@ -111,7 +111,10 @@ class PinRequests:
 
 
 def find_code(unverified_text: str) -> str | None:
-    """Six ASCII digits from what somebody typed or pasted, spaces and hyphens between them left out; else None."""
+    """Six or eight ASCII digits from what somebody typed or pasted, without spaces and hyphens between them; else None.
+
+    How many it has depends on what was asked for before; which is right shows by comparing it.
+    """
     text = unicodedata.normalize("NFKC", unverified_text[:64])
     digits = "".join(character for character in text if character not in " -\t\r\n\u2010\u2013")
-    return digits if len(digits) == CODE_DIGITS and digits.isascii() and digits.isdigit() else None
+    return digits if len(digits) in (CODE_DIGITS, LONG_CODE_DIGITS) and digits.isascii() and digits.isdigit() else None

@@ -39,6 +39,7 @@ from authd.service_tokens import ServiceTokens
 from authd.sessions import POLL_SECONDS, Sessions
 from authd.shared_keyring import SharedKeyring
 from authd.state.base import Store, Tombstone
+from authd.state.pin_rows import PinRows
 from authd.state.records import Records
 from authd.state.service_token_rows import SERVICE_TOKEN_CHANGED, ServiceTokenRows
 from authd.tokens import Tokens
@@ -167,8 +168,15 @@ class Worker:
     def _join_pins(self, sealer: Sealer, attempts: Attempts, limits: LoginLimits) -> None:
         """The third story, which only those see who log in by a code."""
         code_limits = CodeLimits(self.store, clock=self.clock)
+        rows = PinRows(self.store, sealer)
         self._pin_mails = PinMails(
-            policies=self.policies, records=self.records, limits=code_limits, metrics=self.metrics, new_id=new_id
+            policies=self.policies,
+            records=self.records,
+            rows=rows,
+            limits=code_limits,
+            metrics=self.metrics,
+            clock=self.clock,
+            new_id=new_id,
         )
         self.pin_login = PinLogin(
             policies=self.policies,
@@ -176,6 +184,7 @@ class Worker:
             attempts=attempts,
             requests=PinRequests(sealer, self.clock),
             records=self.records,
+            rows=rows,
             mails=self._pin_mails,
             login_limits=limits,
             code_limits=code_limits,

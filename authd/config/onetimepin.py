@@ -62,12 +62,15 @@ class CodeRateLimit(Section):
 
     per_address: kind.Limit = Field(default=30, description="Codes that one client address may ask for in a window.")
     per_network: kind.Limit = Field(default=100, description="The same for a network: a /24, or a /48 of IPv6.")
-    per_email: kind.Limit = Field(default=5, description="Mails to one e-mail address in a window.")
-    per_email_and_day: kind.Limit = Field(
-        default=20, description="Mails to one e-mail address in 24 hours; each code bears five tries."
+    per_email: kind.Limit = Field(
+        default=5, description="Mails to one e-mail address in a window, asked for in one network."
+    )
+    per_email_and_day: kind.Limit = Field(default=20, description="The same in 24 hours.")
+    per_email_and_hour: kind.Limit = Field(
+        default=30, description="Mails to one e-mail address in an hour, but for where it has logged in before."
     )
     in_all: kind.Limit = Field(
-        default=200, description="Mails of this provider in a window, but for browsers that logged in before."
+        default=200, description="Mails of this provider in a window, but for where an address has logged in before."
     )
     window: kind.Window = Field(default="10m", validate_default=True, description="How long they are counted.")
 

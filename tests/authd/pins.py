@@ -19,6 +19,7 @@ from authd.model import Facts
 from authd.pin_login import PinLogin
 from authd.pin_mails import PinMails
 from authd.pin_requests import PinRequests
+from authd.state.pin_rows import PinRows
 from authd.worker import new_id
 from tests.authd.house import TEAM, House
 from tests.harness.smtp import MailServer, write_mail_settings
@@ -56,7 +57,7 @@ class PinHouse:
     mail_server: MailServer
     settings: dict[str, Any] = field(default_factory=dict)
     sleeps: list[float] = field(default_factory=list)
-    new_code: Callable[[], str] | None = None
+    new_code: Callable[[int], str] | None = None
 
     def __post_init__(self) -> None:
         self.metrics = Metrics()
@@ -76,12 +77,15 @@ class PinHouse:
         house = self.house
         policies = lambda: Policies(house.config, house.index, house.providers)  # noqa: E731
         limits = CodeLimits(house.store, clock=house.clock)
+        rows = PinRows(house.store, house.sealer)
         optional = {"new_code": self.new_code} if self.new_code else {}
         mails = PinMails(
             policies=policies,
             records=house.records,
+            rows=rows,
             limits=limits,
             metrics=self.metrics,
+            clock=house.clock,
             new_id=new_id,
             sleep=self._sleep,
             **optional,
@@ -92,6 +96,7 @@ class PinHouse:
             attempts=house.attempts,
             requests=PinRequests(house.sealer, house.clock),
             records=house.records,
+            rows=rows,
             mails=mails,
             login_limits=LoginLimits(house.store, limits=lambda: (1000, 1000, 60), clock=house.clock),
             code_limits=limits,

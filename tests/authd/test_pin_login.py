@@ -53,7 +53,7 @@ async def test_a_rule_on_the_login_method_admits_any_address(visitor: Visitor, m
 @pytest.mark.parametrize("code", ["123 456", "123-456", " 123456\n", "１２３４５６", "123\u2010456"])
 async def test_a_code_may_be_typed_in_several_ways(house: House, mail_server: MailServer, code: str) -> None:
     house.load(CONFIG)
-    pin_house = PinHouse(house, mail_server, new_code=lambda: "123456")
+    pin_house = PinHouse(house, mail_server, new_code=lambda digits: "123456")
     visitor = Visitor(pin_house)
     await visitor.begin()
     await visitor.ask(ALICE)

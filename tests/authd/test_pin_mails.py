@@ -177,19 +177,53 @@ async def test_a_network_may_ask_a_hundred_times(pin_house: PinHouse, pattern: s
     assert answered == 100
 
 
-async def test_one_mailbox_gets_five_mails_and_twenty_a_day(
-    pin_house: PinHouse, house: House, mail_server: MailServer
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("198.51.100.{number}", [5, 10, 15, 20, 20, 20]),
+        ("2001:db8:0:{number}::1", [5, 10, 15, 20, 20, 20]),
+        ("198.51.{hour}.{number}", [5, 10, 15, 20, 25, 30]),
+        ("198.{number}.{hour}.1", [30, 60, 90, 120, 150, 180]),
+    ],
+)
+async def test_a_network_brings_one_mailbox_twenty_a_day_and_all_of_them_thirty_an_hour(
+    pin_house: PinHouse, house: House, mail_server: MailServer, pattern: str, expected: list[int]
 ) -> None:
     counts = []
     for hour in range(6):
-        for number in range(8):
-            visitor = Visitor(pin_house, address=f"198.51.{hour}.{number}")
+        for number in range(8 if "{number}.{hour}" not in pattern else 40):
+            visitor = Visitor(pin_house, address=pattern.format(hour=hour, number=number))
             await visitor.begin()
             assert isinstance(await visitor.ask(ALICE), Redirect)
         counts.append(len(mail_server.mails))
         house.clock.now += 3600
 
-    assert counts == [5, 10, 15, 20, 20, 20]
+    assert counts == expected
+
+
+async def test_strangers_cannot_keep_somebody_out_of_a_network_where_they_logged_in_before(
+    pin_house: PinHouse, house: House, mail_server: MailServer
+) -> None:
+    await log_in(Visitor(pin_house, address="203.0.113.5"), mail_server)
+    for number in range(40):
+        stranger = Visitor(pin_house, address=f"198.{number}.1.1")
+        await stranger.begin()
+        await stranger.ask(ALICE)
+    assert len(mail_server.mails) == 29, "and the one of the login"
+
+    for address in ("192.0.2.1", "203.0.113.77"):
+        mail_server.mails.clear()
+        visitor = Visitor(pin_house, address=address)
+        await visitor.begin()
+        await visitor.ask(ALICE)
+        assert len(mail_server.mails) == (address == "203.0.113.77"), address
+    house.clock.now += 3600
+    visitor = Visitor(pin_house, address="192.0.2.1")
+    await visitor.begin()
+    await visitor.ask(ALICE)
+    assert len(mail_server.mails) == 2, "nor out of anywhere for longer than an hour"
+    assert len(mail_server.mails[-1].code) == 8
+    assert isinstance(await visitor.type_code(mail_server.mails[-1].code), Redirect)
 
 
 async def log_in(visitor: Visitor, mail_server: MailServer) -> None:
@@ -209,7 +243,7 @@ async def test_strangers_cannot_keep_somebody_out_of_a_browser_where_they_logged
         stranger = Visitor(pin_house, address=f"198.51.100.{number}")
         await stranger.begin()
         await stranger.ask(ALICE)
-    assert len(mail_server.mails) == 4
+    assert len(mail_server.mails) == 5
 
     await log_in(alice, mail_server)
     house.clock.now += 89 * 86400

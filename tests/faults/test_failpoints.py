@@ -115,7 +115,7 @@ _ELSEWHERE = {
 _OWED = {
     "AccountPages": ("on_post_backchannel_logout",),
     "Activity": ("_note", "flush", "recall"),
-    "CodeLimits": ("_count", "count_asking", "count_try", "find_exceeded"),
+    "CodeLimits": ("_count", "count_asking", "count_mail", "count_try"),
     "CodePages": ("_resend", "_show", "_take", "on_get_verify_code", "on_post_resend_code", "on_post_verify_code"),
     "Credentials": ("_verify_foreign",),
     "ErrorHandlers": ("answer_issuer_error",),
@@ -149,7 +149,8 @@ _OWED = {
     "OidcProvider": ("_gather_refreshed", "_verify_refreshed", "read_logout_token", "refresh"),
     "OneTimePinProvider": ("begin", "finish", "logout_url", "read_logout_token", "refresh", "send"),
     "PinLogin": ("_complete", "_order", "ask", "resend", "verify"),
-    "PinMails": ("_find_hindrance", "_hand_over", "_send", "_send_or_report", "settle"),
+    "PinMails": ("_allow", "_hand_over", "_send", "_send_or_report", "settle"),
+    "PinRows": ("is_known_network", "note_network"),
     "PostOffice": ("hand_over",),
     "Records": (
         "add_pin",

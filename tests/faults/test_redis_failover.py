@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -14,7 +15,9 @@ from authd.errors import StoreUnavailableError
 from authd.state import Store, open_store
 from tests.faults.test_redis import NOW, eventually
 from tests.harness.redis import (
+    RedisProcess,
     RedisServers,
+    find_owner,
     is_replicated,
     running_cluster,
     running_redis,
@@ -167,12 +170,47 @@ async def test_a_slot_that_moved_to_another_node_is_followed(tmp_path_factory: p
         store = open_store(cluster.url)
         assert await store.find("session", "a", now=NOW) is None
         slot = cluster.servers[0].ask("CLUSTER", "KEYSLOT", "{authd}")
-        owner = cluster.servers[slot // 5462]
-        heir = cluster.servers[(slot // 5462 + 1) % 3]
+        owner = find_owner(cluster)
+        heir = next(node for node in cluster.servers if node is not owner)
         name = heir.ask("CLUSTER", "MYID")
         for node in (heir, owner, *cluster.servers):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", name)
         await eventually(lambda: store.put("session", "a", b"1", expires_at=NOW + 10))
         assert await store.find("session", "a", now=NOW) == b"1"
         assert heir.ask("DBSIZE") == 1
+        await store.close()
+
+
+def ask_to_take_over(replica: RedisProcess) -> None:
+    """A node of a Cluster that is not through within five seconds gives up, and has to be asked again."""
+    for _ in range(10):
+        replica.ask("CLUSTER", "FAILOVER")
+        with contextlib.suppress(AssertionError):
+            return wait_until(lambda: replica.ask("ROLE")[0] == "master", 6)
+    raise AssertionError("the replica does not take over")
+
+
+@pytest.mark.parametrize("how", ["asked", pytest.param("killed", marks=pytest.mark.elections)])
+async def test_a_replica_of_a_cluster_that_took_over_is_followed_and_has_what_was_acknowledged(
+    tmp_path_factory: pytest.TempPathFactory, how: str
+) -> None:
+    with running_cluster(tmp_path_factory.mktemp("cluster"), has_replica=True) as cluster:
+        store = open_store(cluster.url)
+        owner, replica = find_owner(cluster), cluster.servers[3]
+        await eventually(lambda: store.put("session", "kept", b"1", expires_at=NOW + 10))
+        cursor = await eventually(store.cursor)
+        await eventually(lambda: store.end("session", "ended", now=NOW, remembered_until=NOW + 10))
+
+        if how == "asked":
+            await asyncio.to_thread(ask_to_take_over, replica)
+        else:
+            owner.stop(signal.SIGKILL)
+            await asyncio.to_thread(wait_until, lambda: replica.ask("ROLE")[0] == "master", 60)
+
+        found = await eventually(lambda: store.tombstones_since(cursor), 30)
+        assert "ended" in {each.id for each in found}
+        assert await eventually(lambda: store.find("session", "kept", now=NOW)) == b"1"
+        if how == "asked":  # the other one has become the replica
+            await eventually(lambda: store.put("session", "new", b"1", expires_at=NOW + 10), 30)
+            assert await eventually(lambda: store.find("session", "new", now=NOW)) == b"1"
         await store.close()

@@ -53,8 +53,8 @@ class Mail:
 
     @property
     def code(self) -> str:
-        """The six digits."""
-        (found,) = re.findall(r"^    (\d{6})$", self.plain, re.MULTILINE)
+        """The digits, six of them or eight."""
+        (found,) = re.findall(r"^    (\d{6}|\d{8})$", self.plain, re.MULTILINE)
         return str(found)
 
     @property

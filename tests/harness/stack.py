@@ -150,6 +150,20 @@ class Stack:
         """Ask authd itself, past nginx. 0 if it does not answer."""
         return self.fetch_authd(path, headers)[0]
 
+    def ask_check(self, browser: Browser, host: str, application: str) -> int:
+        """What a worker says about a browser's token, past nginx and its cache. Any worker takes the connection."""
+        token = browser.cookies[host]["CF_AUTHORIZATION"]
+        headers = [
+            ("X-Authd-App", application),
+            ("X-Original-Method", "GET"),
+            ("X-Original-Url", self.url(host)),
+            ("X-Original-Path", "/"),
+            ("X-Real-Ip", "127.0.0.1"),
+            ("X-Authd-Session", token),
+            ("Cookie", f"CF_AUTHORIZATION={token}"),
+        ]
+        return self.ask_authd("/auth", headers)
+
     def fetch_authd(self, path: str, headers: Sequence[tuple[str, str]] = ()) -> tuple[int, bytes]:
         """Status and body of authd's own answer; (0, b"") without one."""
         kind, _, rest = self.config["listen"].partition(":")

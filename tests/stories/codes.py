@@ -22,7 +22,9 @@ APPLICATIONS: list[dict[str, Any]] = [
 # What a browser says of a form that a page of the same origin sent.
 OWN_FORM = tuple((name, "same-origin" if name == "Sec-Fetch-Site" else value) for name, value in NAVIGATION)
 FOREIGN_FORM = tuple((name, "cross-site" if name == "Sec-Fetch-Site" else value) for name, value in NAVIGATION)
-GENEROUS = {"per_address": 1000, "per_network": 1000, "per_email": 1000, "per_email_and_day": 1000, "in_all": 1000}
+GENEROUS = dict.fromkeys(
+    ("per_address", "per_network", "per_email", "per_email_and_day", "per_email_and_hour", "in_all"), 1000
+)
 
 
 @contextmanager

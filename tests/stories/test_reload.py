@@ -208,26 +208,67 @@ def test_a_worker_that_is_killed_logs_nobody_out(stack: Stack, alice: Browser) -
     assert {status(alice, stack) for _ in range(20)} == {200}
 
 
+def ask_workers(stack: Stack, browser: Browser) -> set[int]:
+    """What the workers say about a browser's token, asked so often that both answer."""
+    return {stack.ask_check(browser, "grafana.test", "grafana") for _ in range(20)}
+
+
+def take_away(stack: Stack, what: str) -> None:
+    """A configuration in which Alice may not pass any more."""
+    provider, *_ = stack.config["identity_providers"]
+    _, wiki = applications(ALLOWED, ALLOWED)
+    stack.write_config(
+        **{
+            "policy": {"applications": applications(REFUSED, ALLOWED)},
+            "application": {"applications": [wiki]},
+            # Another entry of the same provider: its people are no longer the ones who logged in.
+            "provider": {"identity_providers": [provider | {"id": "another", "name": "Another login"}]},
+        }[what]
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "refusal", "reason"),
+    [
+        ("policy", 403, "policy_deny"),
+        ("application", 403, "application_unknown"),
+        ("provider", 401, "provider_not_allowed"),
+    ],
+)
+def test_what_a_reload_takes_away_is_gone_within_two_seconds_on_every_worker_and_from_nginx_cache(
+    stack: Stack, alice: Browser, what: str, refusal: int, reason: str
+) -> None:
+    """Asked again and again, so that nginx has the old answer in its cache all the time."""
+    before, logged = stack.config, len(stack.events("access.decision"))
+    script = [("Accept", "application/json"), ("Sec-Fetch-Mode", "cors")]
+    url = stack.url("grafana.test", f"/{what}")
+    assert {alice.request(url, headers=script).status for _ in range(20)} == {200}
+    assert ask_workers(stack, alice) == {200}
+    take_away(stack, what)
+
+    stack.reload()
+
+    took = wait_until(lambda: alice.request(url, headers=script).status == refusal, "Alice is refused")
+    assert took <= WITHIN_SECONDS
+    wait_until(lambda: ask_workers(stack, alice) == {refusal}, "on both workers", WITHIN_SECONDS)
+    stack.application.seen.clear()
+    assert {alice.request(url, headers=script).status for _ in range(20)} == {refusal}
+    assert stack.application.count == 0
+    refusals = [line for line in stack.events("access.decision")[logged:] if line["outcome"] != "allow"]
+    assert {line["reason"] for line in refusals} == {reason}
+    reload_with(stack, **before)
+    wait_until(lambda: ask_workers(stack, alice) == {200}, "in again: nothing has logged her out")
+
+
 def test_a_logout_counts_in_the_other_worker_too(stack: Stack, alice: Browser) -> None:
-    """Asked past nginx, so that its cache hides nothing; the socket gives a connection to either worker."""
-    token = alice.cookies["grafana.test"]["CF_AUTHORIZATION"]
-    headers = [
-        ("X-Authd-App", "grafana"),
-        ("X-Original-Method", "GET"),
-        ("X-Original-Url", stack.url("grafana.test")),
-        ("X-Original-Path", "/"),
-        ("X-Real-Ip", "127.0.0.1"),
-        ("X-Authd-Session", token),
-        ("Cookie", f"CF_AUTHORIZATION={token}"),
-    ]
-    assert {stack.ask_authd("/auth", headers) for _ in range(20)} == {200}
+    assert ask_workers(stack, alice) == {200}
 
     logout = stack.url("wiki.other.example", "/cdn-cgi/access/logout")
     alice.cookies["wiki.other.example"] = {}
     assert alice.visit(stack.url("wiki.other.example")).status == 200
     alice.request(logout, method="POST", headers=[("Sec-Fetch-Site", "same-origin")])
 
-    took = wait_until(lambda: {stack.ask_authd("/auth", headers) for _ in range(10)} == {401}, "out in both workers")
+    took = wait_until(lambda: ask_workers(stack, alice) == {401}, "out in both workers")
     assert took <= WITHIN_SECONDS
 
 

@@ -11,7 +11,7 @@ from authd.errors import StoreDamagedError, StoreUnavailableError, StoreUnfitErr
 from authd.state import Store, open_store
 from authd.state.redis_info import find_problem
 from tests.demo.certificates import ensure_certificates
-from tests.harness.redis import RedisProcess, read_documented_user, running_cluster, running_redis
+from tests.harness.redis import REDIS, RedisProcess, read_documented_user, running_cluster, running_redis
 
 NOW = 4_000_000_000
 # What one server, without replicas, has no use for: tested beside it.
@@ -135,7 +135,8 @@ async def test_tls_is_verified(tmp_path: Path) -> None:
     with running_redis(tmp_path) as plain:
         port = plain.servers[0].port + 1
         plain.servers[0].stop()
-        server = RedisProcess(tmp_path / "tls", plain.servers[0].port, ("--tls-port", str(port), *files, *authority))
+        options = ("--tls-port", str(port), *files, *authority)
+        server = RedisProcess(tmp_path / "tls", plain.servers[0].port, (*REDIS, *options))
         server.start()
         try:
             trusted = f"?ca_file={tmp_path}/ca.pem"
