@@ -11,7 +11,7 @@ from pathlib import Path
 CONNECTIONS = 32
 # What a page is asked for, where nothing else is said.
 PATH = "/d/abc"
-# A page that asks in the background is refused by 401; a person would be sent to the login, and wrk takes a 302 for good.
+# A page that asks in the background is refused by 401; a person is sent to the login, and wrk takes a 302 for good.
 _NO_REDIRECT = "X-Requested-With: bench"
 
 _REQUESTS_IN_TURN = """
