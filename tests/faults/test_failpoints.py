@@ -146,6 +146,7 @@ _OWED = {
     ),
     "Login": ("find_application_session",),
     "Logout": ("_end_for_provider", "_find_sessions", "end_by_provider"),
+    "LogoutLimits": ("count_refused",),
     "OidcProvider": ("_gather_refreshed", "_verify_refreshed", "read_logout_token", "refresh"),
     "OneTimePinProvider": ("begin", "finish", "logout_url", "read_logout_token", "refresh", "send"),
     "PinLogin": ("_complete", "_order", "ask", "resend", "verify"),
