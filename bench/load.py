@@ -70,9 +70,12 @@ def run_at_rate(port: int, *, host: str, per_second: float, seconds: int, cookie
     h2load starts each request when its turn has come, on CONNECTIONS connections; one that is late starts late.
     """
     rate = per_second / CONNECTIONS
-    command = ["h2load", "--h1", f"-c{CONNECTIONS}", "-t1", f"--rps={rate:.3f}", f"-D{seconds}", f"--log-file={log}"]
-    command += [f"--header=host: {host}", *([f"--header=cookie: {cookie}"] if cookie else [])]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}{PATH}"], check=False, capture_output=True, text=True)
+    # By their number: with a duration, h2load 1.52 was seen to go on for ever.
+    count = max(CONNECTIONS, int(per_second * seconds))
+    command = ["h2load", "--h1", f"-c{CONNECTIONS}", "-t1", f"--rps={rate:.3f}", f"-n{count}", f"--log-file={log}"]
+    command += [f"--connect-to=127.0.0.1:{port}", *([f"--header=cookie: {cookie}"] if cookie else [])]
+    command.append(f"http://{host}{PATH}")
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10 * seconds + 60)
     if done.returncode:
         raise RuntimeError(f"h2load failed: {done.stderr or done.stdout}")
     rows = [line.split("\t") for line in log.read_text().splitlines()]
