@@ -40,16 +40,15 @@ def run_playbook(
     lab: Lab, hosts: Mapping[str, Mapping[str, Any]], roles: Sequence[str], variables: Mapping[str, Any], *options: str
 ) -> Run:
     """`hosts` with what each alone is told. Raises LabError where a task failed, with the end of what was said."""
-    run = try_playbook(lab, hosts, roles, variables, *options)
+    run = _run(lab, hosts, roles, variables, *options)
     if not run.failed or any(run.failed.values()):
         raise LabError(f"the playbook failed: {run.output[-3000:]}")
     return run
 
 
-def try_playbook(
+def _run(
     lab: Lab, hosts: Mapping[str, Mapping[str, Any]], roles: Sequence[str], variables: Mapping[str, Any], *options: str
 ) -> Run:
-    """The same, for a run that may fail."""
     directory = lab.directory / "ansible"
     directory.mkdir(mode=0o700, exist_ok=True)
     known = {"ansible_python_interpreter": "/usr/bin/python3", **variables}
@@ -73,6 +72,7 @@ def _environment(lab: Lab, directory: Path) -> dict[str, str]:
         "ANSIBLE_COLLECTIONS_PATH": str(_ANSIBLE / "collections"),
         "ANSIBLE_HOME": str(directory),
         "ANSIBLE_SSH_ARGS": ssh,
+        # Two labs at once have machines of the same names and addresses: each keeps its connections to itself.
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory / "cp"),
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_NOCOLOR": "1",

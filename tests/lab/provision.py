@@ -29,7 +29,7 @@ from tests.lab.estate import (
 )
 from tests.lab.machines import Lab, Machine
 from tests.lab.network import NETWORK, OPERATOR
-from tests.lab.playbook import Run, run_playbook, try_playbook
+from tests.lab.playbook import Run, run_playbook
 
 _APPLICATION_UNIT = """[Unit]
 After=network-online.target
@@ -63,10 +63,6 @@ class Deployment:
     def run(self, bundle: Path, roles: Sequence[str] = ("authd", "nginx_edge"), *options: str) -> Run:
         """The playbook over both edges. Raises LabError."""
         return run_playbook(self.lab, {edge: {} for edge in EDGES}, roles, self.variables(bundle), *options)
-
-    def try_to_run(self, bundle: Path, roles: Sequence[str], *options: str) -> Run:
-        """The same, for a run that may fail."""
-        return try_playbook(self.lab, {edge: {} for edge in EDGES}, roles, self.variables(bundle), *options)
 
     def variables(self, bundle: Path) -> dict[str, Any]:
         """The inventory's."""
