@@ -120,3 +120,26 @@ def test_nobody_gets_in_by_groups_that_nobody_knows_and_an_outage_passes_by_itse
 
     wait_until(lambda: statuses(stack, browser) == KNOWN, "asked again", ASKED_AGAIN_WITHIN_SECONDS)
     assert "graph-token" not in stack.log_text
+
+
+def test_a_tenant_that_is_taken_off_the_list_is_out_within_two_seconds(stack: Stack, entra: EntraServer) -> None:
+    browsers = {}
+    for tenant in (OURS, PARTNER):
+        entra.claims = {"tid": tenant, "iss": entra.issuer(tenant)}
+        browsers[tenant], page = log_in(stack, entra)
+        assert page.status == 200
+    (provider,) = stack.config["identity_providers"]
+
+    def ask(tenant: str) -> int:
+        return browsers[tenant].request(stack.url("open.test")).status
+
+    for tenants, expected in (([OURS], 302), ([OURS, PARTNER], 200)):
+        stack.write_config(identity_providers=[provider | {"allowed_tenants": tenants}])
+        before = len(stack.events("config.loaded"))
+        stack.reload()
+        wait_until(lambda before=before: len(stack.events("config.loaded")) >= before + 2, "both workers have read it")
+        took = wait_until(lambda expected=expected: ask(PARTNER) == expected, f"{tenants}: {expected}")
+        assert took < 2
+        assert ask(OURS) == 200
+        if expected == 302:
+            assert browsers[PARTNER].visit(stack.url("open.test")).location.startswith(entra.url), "no session is left"
