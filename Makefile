@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lab check format bench lock clean
+.PHONY: help demo test lab check format bench release lock clean
 
 help: ## list these tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,13 +18,14 @@ test: ## every test, set-up included; ARGS="-k login" chooses
 
 lab: ## whole Debian machines that boot, are deployed and fail; as root; ARGS="-k reboot" chooses
 	@.ci/setup lab
-	@exec $(PYTHON) -m pytest -m lab tests/lab $(ARGS)
+	@exec $(PYTHON) -m tests.run -m lab tests/lab $(ARGS)
 
 check: ## format, lint, types and imports, without changing anything
 	@.ci/setup test
 	@failed=; for tool in "ruff format --check --output-format concise ." "ruff check --output-format concise ." mypy "lint-imports --no-logo"; do \
 		echo "-- $$tool"; .venv/bin/$$tool || failed="$$failed, $$tool"; \
-	done; if [ "$$failed" ]; then echo "make check failed:$${failed#,}" >&2; exit 1; fi
+	done; echo "-- ansible-lint"; .ci/ansible-lint || failed="$$failed, ansible-lint"; \
+	if [ "$$failed" ]; then echo "make check failed:$${failed#,}" >&2; exit 1; fi
 
 format: ## put every file into the house's format
 	@.ci/setup test
@@ -35,10 +36,14 @@ bench: ## the performance table, JSON beside it
 	@.ci/setup bench
 	@exec $(PYTHON) -m bench $(ARGS)
 
+release: ## dist/authd-VERSION.tar.gz, which machines install; ARGS="--label NAME" between releases
+	@.ci/setup test
+	@.ci/release $(ARGS)
+
 lock: ## bring the lock files up to pyproject.toml; ARGS=--upgrade takes the newest versions
 	@.ci/lock $(ARGS)
 
 clean: ## remove all that these tasks made in this checkout
-	rm -rf .venv .cache .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache \
+	rm -rf .venv .cache .demo dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache \
 		tests/idp/node_modules tests/verifiers/node_modules *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

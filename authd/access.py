@@ -91,7 +91,7 @@ class Access:
         if not credential.is_somebody:
             return Verdict(_refuse(application, request.facts, credential), application, credential)
         identity = credential.identity
-        if identity and identity.provider_id not in application.allowed_idps:
+        if identity and identity.source not in application.sources:
             unwelcome = replace(credential, reason=Reason.PROVIDER_NOT_ALLOWED)
             return Verdict(_refuse(application, request.facts, unwelcome), application)
         decision = decide(application, request.facts.about(identity, credential.machine))

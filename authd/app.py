@@ -67,7 +67,7 @@ class _Lifespan:
         """See the class."""
         if self._task:
             self._task.cancel()
-        self._worker.close()
+        await self._worker.stop()
         await self._worker.store.close()
 
 

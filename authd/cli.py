@@ -13,6 +13,7 @@ from authd import __version__
 from authd.cli_explain import explain
 from authd.cli_keys import keys
 from authd.cli_options import config_option, json_option
+from authd.cli_ready import ready
 from authd.cli_service_tokens import service_tokens
 from authd.cli_sessions import sessions
 from authd.cli_state import state
@@ -148,6 +149,7 @@ def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_js
 
 main.add_command(explain)
 main.add_command(keys)
+main.add_command(ready)
 main.add_command(service_tokens)
 main.add_command(sessions)
 main.add_command(state)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import click
 
-from authd.cli_options import json_option
+from authd.back_up_state import back_up_state
+from authd.cli_options import config_option, json_option
+from authd.config import load_config
 from authd.migrate_state import migrate_state
 
 
@@ -34,3 +37,23 @@ def state_migrate(source: str, target: str, as_json: bool) -> None:
         click.echo(json.dumps({"ok": True, "values": done.values, "revocations": done.ends}))
     else:
         click.echo(f"copied {done.values} values and {done.ends} revocations; now set state to the new store")
+
+
+@state.command("backup")
+@config_option
+@click.option(
+    "--to", "target", type=click.Path(path_type=Path), required=True, help="The file to write; it must not exist."
+)
+@json_option
+def state_backup(config_path: Path, target: Path, as_json: bool) -> None:
+    """Copy the SQLite store of the configuration into a file, while authd runs.
+
+    With Redis nothing is copied: Redis is backed up by its own means. Nor is there anything to copy before the first
+    start.
+    """
+    state_url = load_config(config_path).state
+    copied = back_up_state(state_url, target)
+    if as_json:
+        click.echo(json.dumps({"ok": True, "copied": copied, "file": str(target) if copied else None}))
+    else:
+        click.echo(f"copied to {target}" if copied else "nothing to copy: the store is no SQLite file that exists")

@@ -170,7 +170,7 @@ def render() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=7844, show_default=True, help="Where origins dial in.")
 @click.option("--wireguard-network", default="10.99.0.1/24", show_default=True, help="The edge's own address in it.")
 @click.option("--wireguard-port", type=click.IntRange(1, 65535), default=51820, show_default=True)
-@click.option("--program", default="/opt/authd/bin/authd", show_default=True, help="authd, for its unit.")
+@click.option("--program", default="/usr/local/bin/authd", show_default=True, help="authd, for its unit.")
 @directory_option
 @run_directory_option
 @json_option

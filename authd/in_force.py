@@ -51,6 +51,10 @@ class Policies:
         """Where somebody is, as the edge or the database says; "" if neither knows."""
         return facts.country or (self.countries.find(facts.client_ip) if self.countries else "")
 
+    def knows(self, identity: Identity) -> bool:
+        """Whether those that this person came from may still log in here: the provider, and the tenant."""
+        return identity.provider_id in self.providers and identity.source in self.index.sources
+
     def refresh_at(self, vouched: Vouched, now: int) -> int:
         """When to ask the provider again who somebody is, in Unix seconds; 0 for never. What could not be had just now
         is asked for soon."""

@@ -142,7 +142,7 @@ class Login:
         if application is None or session is None:
             raise _start_again("session_ended", "The session of this login has ended meanwhile.", return_url)
         decision = decide(application, client.facts.about(session.identity))
-        if decision.outcome is not Outcome.ALLOW or session.identity.provider_id not in application.allowed_idps:
+        if decision.outcome is not Outcome.ALLOW or session.identity.source not in application.sources:
             if application.asks_for_certificates:
                 sentence = "This application admits you only with a client certificate, and your browser showed none."
                 raise LoginError("certificate_needed", 403, sentence, return_url)
@@ -175,7 +175,7 @@ class Login:
             return Redirect(self._origin(host) + return_path)
         if meta.prompt is None:
             session = await self.find_team_session(client)
-            if session and session.identity.provider_id in application.allowed_idps:
+            if session and session.identity.source in application.sources:
                 return await self._hand_over(application, return_path, session, meta, client, ())
         return await self._ask_provider(application, return_path, meta, find_single(query, "idp"), client)
 
@@ -279,7 +279,7 @@ class Login:
         session = await self._sessions.find(verified.session_id) if verified else None
         if session is None or self._policies().index.team_session_ends_at(session) <= self._clock():
             return None
-        return session if session.identity.provider_id in self._policies().providers else None
+        return session if self._policies().knows(session.identity) else None
 
     async def find_application_session(self, client: Client) -> Session | None:
         """The session behind an application's token in the edge's cookie, as an application sends it. Raises
@@ -295,7 +295,7 @@ class Login:
             return None
         # Who has logged out of that application has taken its token back.
         has_left = self._sessions.has_ended(session, verified.audience, verified.known_ends)
-        return session if session.identity.provider_id in self._policies().providers and not has_left else None
+        return session if self._policies().knows(session.identity) and not has_left else None
 
     def _is_application(self, audience: str) -> bool:
         return self._policies().index.find_by_aud(audience) is not None

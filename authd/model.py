@@ -64,7 +64,8 @@ class Identity:
     unless the provider says that it is verified (or is configured to be believed);
     `unverified_email` is for pages and logs only and never decides anything.
     `claims` holds only what the provider's `claims` setting names. Where `groups_are_complete` is not true, there may
-    be groups that nobody could tell us: no rule can say then that somebody is not in one.
+    be groups that nobody could tell us: no rule can say then that somebody is not in one. `tenant` is whose person this
+    is, at a provider of several tenants that are named one by one; "" at any other.
     `authenticated_at` is in Unix seconds. `evaluations` holds what outside evaluators said of the person, by
     `evaluation_key`: yes or no, and when (Unix seconds); one that could not say is missing.
     """
@@ -81,11 +82,22 @@ class Identity:
     authenticated_at: int = 0
     evaluations: Mapping[str, tuple[bool, int]] = field(default_factory=dict)
     groups_are_complete: bool = True
+    tenant: str = ""
+
+    @property
+    def source(self) -> str:
+        """What an application allows or not: the provider, or one tenant of it."""
+        return render_source(self.provider_id, self.tenant) if self.tenant else self.provider_id
 
     @property
     def account(self) -> str:
         """How a page or a log line names this person."""
         return self.email or self.unverified_email or self.name or self.provider_subject
+
+
+def render_source(provider_id: str, tenant: str) -> str:
+    """A tenant of a provider. With a space, it is no provider's id."""
+    return f"{provider_id} {tenant}"
 
 
 @dataclass(frozen=True, slots=True)

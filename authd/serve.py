@@ -1,13 +1,15 @@
-"""`authd serve`: gunicorn around the application, with two things that gunicorn does not do by itself.
+"""`authd serve`: gunicorn around the application, with three things that gunicorn does not do by itself.
 
 A reload (SIGHUP) validates the new file in the master and hands it to the workers as they run; gunicorn's own HUP
 would start new workers on a file that nobody has looked at, and halt with a bad one. And a worker that is started
-later gets the last good configuration (`config_slot`), not whatever lies on disk by then.
+later gets the last good configuration (`config_slot`), not whatever lies on disk by then. For an upgrade under load
+see `serve_master`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import grp
 import os
@@ -34,6 +36,7 @@ from authd.metrics import Metrics
 from authd.providers import load_client_secret
 from authd.resources.pages import Pages
 from authd.sealing import Sealer, load_sealer
+from authd.serve_master import Master
 from authd.serve_worker import ENDING_SIGNALS
 from authd.sessions import POLL_SECONDS
 from authd.state import Store, open_store
@@ -60,23 +63,6 @@ _FIXED_AT_START = (
 )
 
 
-class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's master with our own idea of a reload."""
-
-    def handle_hup(self) -> None:
-        """Validate the file; a good one goes to the workers, a bad one is reported and changes nothing."""
-        self.app.reload_config()
-
-    def spawn_worker(self) -> Any:
-        """Fork with the signals blocked that end a worker: one that came before it listens to them would be lost, and
-        gunicorn then waits 10 s before it kills."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)
-        try:
-            return super().spawn_worker()
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING_SIGNALS)
-
-
 class Server(BaseApplication):  # type: ignore[misc]
     """One `authd serve`."""
 
@@ -88,6 +74,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         self._sealer = load_sealer(config.secret_file)
         self._listener_secret = load_listener_secret(config.listen_secret_file)
         self._metrics = Metrics()
+        self._serving_workers = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._serving_count = 0
         # Before there are workers, so that one that takes a dead one's place has them at once.
         self._pages = Pages(config.path_prefix)
         super().__init__()
@@ -142,10 +130,20 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
-        _Arbiter(self).run()
+        Master(self).run()
+
+    def count_serving_worker(self) -> None:
+        """Called in a worker, once it listens."""
+        os.eventfd_write(self._serving_workers, 1)
+
+    def are_workers_serving(self) -> bool:
+        """Whether as many workers listen as were asked for."""
+        with contextlib.suppress(BlockingIOError):
+            self._serving_count += os.eventfd_read(self._serving_workers)
+        return self._serving_count >= int(self.cfg.workers)
 
     def reload_config(self) -> None:
-        """See `_Arbiter.handle_hup`."""
+        """See `Master.handle_hup`."""
         try:
             config = load_config(self._path)
             loaded = _with_secrets(config)

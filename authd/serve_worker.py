@@ -45,8 +45,17 @@ class RequestCounter:
 class PromptWorker(ASGIWorker):  # type: ignore[misc]
     """See the module."""
 
+    app: Any
     asgi: Any
     repeats: Repeats
+    _is_serving = False
+
+    def notify(self) -> None:
+        """A sign of life; the first also says that the application is loaded and the worker listens."""
+        super().notify()
+        if not self._is_serving:
+            self._is_serving = True
+            self.app.count_serving_worker()
 
     def load_wsgi(self) -> None:
         """Load the application and count its requests."""

@@ -126,6 +126,7 @@ def render_session(session: Session) -> dict[str, object]:
         "subject": identity.subject,
         "provider": identity.provider_id,
         "groups": list(identity.groups),
+        "all_groups": identity.groups_are_complete,
         "began": render_time(session.created_at),
         "ends": render_time(session.expires_at),
         "ip": session.client_ip,

@@ -31,6 +31,7 @@ from authd.metrics import Metrics
 from authd.model import Session
 from authd.pin_login import PinLogin
 from authd.pin_mails import PinMails
+from authd.pin_outbox import PinOutbox
 from authd.pin_requests import PinRequests
 from authd.policy.index import build_index
 from authd.providers import Providers, load_client_secret
@@ -169,12 +170,13 @@ class Worker:
         """The third story, which only those see who log in by a code."""
         code_limits = CodeLimits(self.store, clock=self.clock)
         rows = PinRows(self.store, sealer)
-        self._pin_mails = PinMails(
+        self._pin_outbox = PinOutbox(policies=self.policies, rows=rows, metrics=self.metrics, clock=self.clock)
+        mails = PinMails(
             policies=self.policies,
             records=self.records,
             rows=rows,
             limits=code_limits,
-            metrics=self.metrics,
+            outbox=self._pin_outbox,
             clock=self.clock,
             new_id=new_id,
         )
@@ -185,7 +187,7 @@ class Worker:
             requests=PinRequests(sealer, self.clock),
             records=self.records,
             rows=rows,
-            mails=self._pin_mails,
+            mails=mails,
             login_limits=limits,
             code_limits=code_limits,
             metrics=self.metrics,
@@ -266,6 +268,7 @@ class Worker:
             await self.sessions.poll()
             await self.service_tokens.flush()
             await self._refresh_identities()
+            await self._pin_outbox.adopt()
             if self._keys.is_stale and self._has_keys:
                 await self._keys.refresh()
             if self._monotonic() >= self._next_upkeep:
@@ -299,9 +302,14 @@ class Worker:
             if not await self.store.sweep(now=now):
                 break
 
+    async def stop(self) -> None:
+        """The end of the worker: mails that were promised go out or stay in the store, then `close`."""
+        await self._pin_outbox.stop()
+        self.close()
+
     def close(self) -> None:
         """Let go of the connections to providers and issuers; the store is its opener's to close."""
-        self._pin_mails.close()
+        self._pin_outbox.close()
         self._providers.close()
         self._issuers.close()
 

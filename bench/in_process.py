@@ -27,15 +27,17 @@ async def _measure(config_path: Path, token: str) -> tuple[float, float]:
     config = load_config(config_path)
     worker = Worker(config, store=open_store(config.state), sealer=load_sealer(Path(config.secret_file)))
     await worker.start()
-    raw = raw_headers(token)
-    rounds = []
-    for _ in range(ROUNDS):
-        began = time.perf_counter()
-        for _ in range(CHECKS):
-            await worker.access.check(parse_check_request(NginxHeaders(raw)))
-        rounds.append((time.perf_counter() - began) / CHECKS * 1e6)
+    rounds = [await time_checks(worker, raw_headers(token), CHECKS) for _ in range(ROUNDS)]
     await worker.store.close()
     return median(rounds), min(rounds)
+
+
+async def time_checks(worker: Worker, raw: list[tuple[bytes, bytes]], count: int) -> float:
+    """Microseconds of processor time of one check, from nginx' raw headers to the verdict."""
+    began = time.process_time()
+    for _ in range(count):
+        await worker.access.check(parse_check_request(NginxHeaders(raw)))
+    return (time.process_time() - began) / count * 1e6
 
 
 def raw_headers(token: str) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,7 @@
-"""An installation to measure: one nginx worker, one authd worker, a trivial application within nginx, one session."""
+"""An installation to measure: one nginx worker, one authd worker, a trivial application within nginx, and sessions.
+
+Its files lie in memory where there is room: what is measured is neither the disk of the store nor of nginx' cache.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +15,52 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from authd.config import load_config
-from authd.model import Identity, Session
 from authd.sealing import load_sealer
 from authd.state import open_store
-from authd.worker import Worker, new_id
+from authd.worker import Worker
+from bench.rows import make_session, write_rows
 from tests.harness.nginx import find_free_port, running_nginx
 
 HOST = "grafana.bench"
-SESSION_SECONDS = 86_400
+# Of each application but the first: 10,000 have 100,000.
+RULES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Where the load generator finds each case, and the session it uses."""
+    """Where the load generator finds each case, and the tokens of the sessions. `server` is authd's master."""
 
     port: int
     floor_port: int
     plain_port: int
-    token: str
+    tokens: tuple[str, ...]
+    server: subprocess.Popen[bytes]
+    config_path: Path
+
+    @property
+    def cookie(self) -> str:
+        """The first session's."""
+        return f"CF_AUTHORIZATION={self.tokens[0]}"
+
+    def find_workers(self) -> list[int]:
+        """The processes of authd's workers."""
+        children = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
 
 
 @contextlib.contextmanager
-def run_installation(directory: Path, *, decision_cache_seconds: int) -> Iterator[Installation]:
+def run_installation(
+    directory: Path, *, decision_cache_seconds: int = 0, applications: int = 10, sessions: int = 1, workers: int = 1
+) -> Iterator[Installation]:
     """Start nginx and authd. `plain_port` is unprotected; at `floor_port` nginx itself answers the check with 204."""
     directory.mkdir()
-    config_path = write_config(directory, decision_cache_seconds)
-    token = asyncio.run(_issue_token(config_path))
+    config_path = write_config(directory, decision_cache_seconds, applications=applications, workers=workers)
+    tokens = asyncio.run(issue_tokens(config_path, sessions))
     ports = find_free_port(), find_free_port(), find_free_port()
     render = [sys.executable, "-m", "authd.cli", "nginx", "render", "--config", str(config_path)]
     render += ["--out", str(directory / "authd"), "--cache-dir", str(directory / "cache")]
@@ -51,46 +70,59 @@ def run_installation(directory: Path, *, decision_cache_seconds: int) -> Iterato
         try:
             _wait_for(directory / "authd.sock", authd)
             with running_nginx(directory, _render_http(directory, *ports), port=ports[0]):
-                yield Installation(*ports, token)
+                yield Installation(*ports, tokens, authd, config_path)
         finally:
             authd.terminate()
 
 
-def write_config(directory: Path, decision_cache_seconds: int = 0) -> Path:
-    """`authd.yml` and its secret in this directory, for one application and a store in SQLite."""
+def write_config(directory: Path, decision_cache_seconds: int = 0, *, applications: int = 1, workers: int = 1) -> Path:
+    """`authd.yml` and its secret in this directory, with a store in SQLite. Raises nothing of authd's."""
     secret = directory / "secret"
     secret.write_text(base64.b64encode(os.urandom(32)).decode())
     secret.chmod(0o600)
-    allow = {"name": "Staff", "decision": "allow", "include": [{"email_domain": "example.com"}]}
     config = {
         "team_domain": "auth.bench",
         "listen": f"unix:{directory}/authd.sock",
         "state": f"sqlite:{directory}/authd.db",
         "secret_file": str(secret),
         "decision_cache_seconds": decision_cache_seconds,
+        "workers": workers,
         "identity_providers": [{"id": "corp", "type": "oidc", "issuer": "http://127.0.0.1:9", "client_id": "bench"}],
-        "applications": [{"id": "grafana", "domains": [HOST], "policies": [allow]}],
+        "applications": [_describe_application(number) for number in range(applications)],
     }
     path = directory / "authd.yml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(yaml.dump(config, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper)))
     return path
 
 
-async def _issue_token(config_path: Path) -> str:
-    """A session in the store and its token, as a login would leave them."""
+def _describe_application(number: int) -> dict[str, Any]:
+    """The first is the one that is measured. The others have RULES rules each, and every third one a wildcard host."""
+    if number == 0:
+        staff = {"name": "Staff", "decision": "allow", "include": [{"email_domain": "example.com"}]}
+        return {"id": "grafana", "domains": [HOST], "policies": [staff]}
+    people = [{"email": f"person-{number}-{each}@example.com"} for each in range(RULES - 1)]
+    policy = {"name": "Some", "decision": "allow", "include": [*people, {"email_domain": "example.com"}]}
+    host = f"*.team-{number}.bench" if number % 3 == 0 else f"app-{number}.bench"
+    return {"id": f"app-{number}", "domains": [host], "policies": [policy]}
+
+
+async def issue_tokens(config_path: Path, count: int) -> tuple[str, ...]:
+    """Sessions in the store and a token of each, as logins would leave them."""
     config = load_config(config_path)
-    worker = Worker(config, store=open_store(config.state), sealer=load_sealer(Path(config.secret_file)))
+    sealer = load_sealer(Path(config.secret_file))
+    # The schema is authd's own.
+    await open_store(config.state).close()
+    write_rows(Path(config.state.partition(":")[2]), sealer, count)
+    worker = Worker(config, store=open_store(config.state), sealer=sealer)
     await worker.start()
-    now = int(time.time())
-    identity = Identity("bench", "corp", "bench", "bench@example.com", None, None, ("staff",), ("pwd",), {}, now)
-    session = Session(new_id(16), identity, now, now + SESSION_SECONDS, "127.0.0.1", "bench")
-    await worker.sessions.add(session)
-    application = worker.policies().index.get_application("grafana")
-    token = worker.tokens.issue_application_token(
-        session, audience=application.aud, expires_at=session.expires_at, policy_id=None
+    audience = worker.policies().index.get_application("grafana").aud
+    sessions = map(make_session, range(count))
+    tokens = tuple(
+        worker.tokens.issue_application_token(each, audience=audience, expires_at=each.expires_at, policy_id=None)
+        for each in sessions
     )
     await worker.store.close()
-    return token
+    return tokens
 
 
 def _wait_for(socket_path: Path, process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,20 @@ from typing import Any
 import pytest
 
 WITH_REAL_PROCESSES = tuple(
-    f"tests/{name}/" for name in ("contract", "demo", "faults", "idp", "ipranges", "nginx", "stories", "tunnel")
+    f"tests/{name}/"
+    for name in (
+        "ansible",
+        "contract",
+        "demo",
+        "faults",
+        "idp",
+        "ipranges",
+        "lab",
+        "nginx",
+        "release",
+        "stories",
+        "tunnel",
+    )
 )
 # More than this is no accident.
 MOST_AGAIN = 6
@@ -41,10 +54,17 @@ def main(arguments: list[str]) -> int:
         return code
     print(f"\n== alone, once more: {len(failed)} that failed beside other tests", *failed, sep="\n   ", flush=True)
     # A process of its own: nothing of the first run is left in it.
-    again = subprocess.run([sys.executable, "-m", "pytest", "-n", "0", "-ra", *failed], check=False)
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-ra", *_find_mark(arguments), *failed]
+    again = subprocess.run(command, check=False)
     if again.returncode == 0:
         print(f"\n== {len(failed)} passed alone only; if the same one is here again and again, mend it")
     return again.returncode
+
+
+def _find_mark(arguments: list[str]) -> list[str]:
+    """`-m lab`, without which its tests are left out."""
+    place = arguments.index("-m") if "-m" in arguments else len(arguments)
+    return arguments[place : place + 2]
 
 
 def may_try_again(failed: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The measurements of `make bench` that need no server run, and tell a figure that does not hold from one that does.
+"""The measurements of `make bench` run, and tell a figure that does not hold from one that does.
 
 What they find is not judged here: a test machine is busy.
 """
@@ -6,11 +6,17 @@ What they find is not judged here: a test machine is busy.
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
-from bench import logins, sessions
+from bench import disturbances, index, latency, logins, memory, sessions, through_nginx
+from bench.installation import HOST, Installation, run_installation
+from bench.load import CONNECTIONS, PATH, Load, run_at_rate, run_wrk, write_requests_in_turn
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +59,88 @@ def test_logins_that_are_dear_or_few_or_fail_do_not_hold(worse: dict[str, Any], 
     good = of_logins | {"cpu_ms": 15.0, "per_second": 200, "failed": 0}
     assert logins.holds(good)
     assert not logins.holds(good | worse)
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with run_installation(tmp_path_factory.mktemp("bench") / "small", applications=12, sessions=4) as running:
+        yield running
+
+
+@pytest.mark.nginx
+def test_an_installation_has_each_case_behind_a_port_of_its_own(installation: Installation) -> None:
+    def ask(port: int, cookie: str = "") -> int:
+        headers = {"Host": HOST} | ({"Cookie": cookie} if cookie else {})
+        answer = requests.get(f"http://127.0.0.1:{port}/d/abc", headers=headers, allow_redirects=False, timeout=20)
+        return answer.status_code
+
+    assert len(set(installation.tokens)) == 4
+    assert [ask(installation.plain_port), ask(installation.floor_port)] == [200, 200]
+    assert ask(installation.port) == 302
+    assert {ask(installation.port, f"CF_AUTHORIZATION={token}") for token in installation.tokens} == {200}
+
+
+@pytest.mark.nginx
+@pytest.mark.skipif(
+    not shutil.which("wrk") or not shutil.which("h2load"), reason="`make bench` installs wrk and h2load"
+)
+def test_the_generators_ask_in_turn_and_at_a_constant_rate(installation: Installation, tmp_path: Path) -> None:
+    visitors = [(PATH, f"CF_AUTHORIZATION={token}") for token in installation.tokens]
+    good = write_requests_in_turn(tmp_path, "good", HOST, visitors)
+    mixed = write_requests_in_turn(tmp_path, "mixed", HOST, [*visitors, (PATH, "CF_AUTHORIZATION=x")])
+    assert run_wrk(installation.port, host=HOST, seconds=1, script=good).errors == 0
+    refused = run_wrk(installation.port, host=HOST, seconds=1, script=mixed)
+    assert refused.errors == pytest.approx(refused.requests / 5, abs=2 * CONNECTIONS)
+    rate = {"host": HOST, "per_second": 64, "seconds": 2, "log": tmp_path / "log"}
+    taken = run_at_rate(installation.port, cookie=installation.cookie, **rate)
+    assert taken == sorted(taken)
+    assert len(taken) == 128
+    with pytest.raises(RuntimeError, match="refused"):
+        run_at_rate(installation.port, cookie="CF_AUTHORIZATION=x", **rate)
+
+
+def test_ratios_are_those_within_a_round() -> None:
+    cases = [
+        through_nginx.Case("unprotected", "no protection", _never),
+        through_nginx.Case("hot", "hot page", _never, "unprotected", least=0.65, aim=0.8),
+    ]
+    rounds = [
+        {"unprotected": 100.0, "hot": 50.0},
+        {"unprotected": 10.0, "hot": 7.0},
+        {"unprotected": 100.0, "hot": 66.0},
+    ]
+    plain, hot = through_nginx.summarise(rounds, cases)
+    assert (hot["ratio"], hot["spread"], hot["requests_per_second"]) == (0.66, [0.5, 0.7], 50)
+    assert through_nginx.holds(plain)
+    assert through_nginx.holds(hot)
+    assert not through_nginx.holds(hot | {"ratio": 0.649})
+    assert through_nginx.render_row(hot) == "| hot page | 50 | 0.66 [0.50 to 0.70] of unprotected | 0.65 | 0.80 |"
+
+
+def test_what_a_check_adds_is_a_difference_within_a_pair() -> None:
+    pairs = [
+        {"plain": [100] * 99 + [900], "protected": [300] * 99 + [1_000]},
+        {"plain": [100] * 99 + [100], "protected": [200] * 99 + [700]},
+        {"plain": [100] * 99 + [100], "protected": [250] * 99 + [400]},
+    ]
+    line = latency._summarise("cached", 1000.0, pairs)
+    assert line["added_us"] == {"50": 150, "99": 300, "99.9": 300}
+    assert line["spread_p99_us"] == [100, 600]
+    assert latency.holds(line)
+    assert not latency.holds(line | {"added_us": {"99": 1_001}})
+    assert latency.holds(line | {"case": "uncached", "added_us": {"99": 1_001}})
+    assert "p99 +300 µs" in latency.render_line(line)
+
+
+def test_memory_index_and_disturbances_have_limits() -> None:
+    assert memory.holds({"after_mb": 150})
+    assert not memory.holds({"after_mb": 151})
+    good = {"load_seconds": 3.0, "ratio": 1.2, "worker_mb": 150}
+    assert index.holds(good)
+    assert not any(index.holds(good | worse) for worse in ({"load_seconds": 3.1}, {"ratio": 1.21}, {"worker_mb": 151}))
+    assert disturbances.holds({"failed": 0})
+    assert not disturbances.holds({"failed": 1})
+
+
+def _never(seconds: int) -> Load:
+    raise AssertionError("nothing is measured here")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run import MOST_AGAIN, may_try_again
+from tests.run import MOST_AGAIN, _find_mark, may_try_again
 
 FAILS_ONCE = """
 from pathlib import Path
@@ -36,6 +36,11 @@ FAILS_ALWAYS = "def test_fails():\n    assert False\n"
 )
 def test_few_tests_with_real_processes_may_try_again(failed: list[str], may: bool) -> None:
     assert may_try_again(failed) is may
+
+
+def test_the_second_try_keeps_the_mark() -> None:
+    assert _find_mark(["-n", "2", "-m", "lab", "tests/lab"]) == ["-m", "lab"]
+    assert _find_mark(["-n", "2"]) == []
 
 
 @pytest.mark.parametrize(

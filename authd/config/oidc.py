@@ -101,6 +101,10 @@ class OidcConfig(ProviderSection):
         return self.groups_claim
 
     @property
+    def tenants(self) -> tuple[str, ...]:
+        return self.allowed_tenants
+
+    @property
     def refresh_interval(self) -> int | None:
         return self.identity_refresh
 

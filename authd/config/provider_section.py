@@ -32,6 +32,11 @@ class ProviderSection(Section):
         return None
 
     @property
+    def tenants(self) -> tuple[str, ...]:
+        """The only tenants whose people may come; none where the provider has no tenants, or one."""
+        return ()
+
+    @property
     def refresh_interval(self) -> int | None:
         """Seconds after which the provider is asked again, 0 for never; None for what the organisation says."""
         return None

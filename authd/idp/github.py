@@ -46,6 +46,14 @@ class _Granted:
     lasts: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What a list says, and whether that is all of it."""
+
+    members: list[Mapping[str, Any]]
+    is_whole: bool
+
+
 class GithubProvider:
     """One configured provider, for one worker and its event loop. Making it asks nobody anything.
 
@@ -183,8 +191,9 @@ class GithubProvider:
     async def _get_object(self, token: str, path: str) -> Mapping[str, Any]:
         return self._parse(await self._get(token, path), path)
 
-    async def _get_list(self, token: str, path: str) -> list[Mapping[str, Any]]:
+    async def _get_list(self, token: str, path: str) -> _Listed:
         found: list[Mapping[str, Any]] = []
+        is_whole = True
         for page in range(1, _MOST_PAGES + 1):
             answer = await self._get(token, f"{path}?per_page={_PAGE}&page={page}")
             try:
@@ -194,10 +203,14 @@ class GithubProvider:
             if not all(isinstance(member, dict) for member in members):
                 raise ProviderLiedError(self._config.id, "malformed", f"{path} is no list of objects")
             found += members
+            # Organisations whose own login this person has not been through lately (SAML) are left out.
+            is_whole = is_whole and "partial-results" not in answer.headers.get("x-github-sso", "")
             if len(members) < _PAGE:
-                return found
+                if not is_whole:
+                    report("provider.groups_ignored", self._config.id, reason=f"GitHub left some of {path} out (SAML)")
+                return _Listed(found, is_whole)
         report("provider.groups_ignored", self._config.id, reason=f"more than {_MOST_PAGES * _PAGE} entries of {path}")
-        return found
+        return _Listed(found, is_whole=False)
 
     async def _get(self, token: str, path: str) -> Answer:
         what, url = path.partition("?")[0], f"{self._config.api_url}/{path}"
@@ -232,19 +245,19 @@ class GithubProvider:
     def _identify(
         self,
         user: Mapping[str, Any],
-        emails: list[Mapping[str, Any]],
-        organisations: list[Mapping[str, Any]],
-        teams: list[Mapping[str, Any]],
+        emails: _Listed,
+        organisations: _Listed,
+        teams: _Listed,
     ) -> Identity:
         number = user.get("id")
         if not isinstance(number, int) or isinstance(number, bool) or number <= 0:
             raise ProviderLiedError(self._config.id, "user_missing", "user has no number (id)")
         if user.get("suspended_at") is not None:
             raise self._suspended()
-        email = _find_primary(emails)
+        email = _find_primary(emails.members)
         name = _find_text(user, "name") or _find_text(user, "login")
-        groups = [login for each in organisations if (login := _find_text(each, "login"))]
-        for team in teams:
+        groups = [login for each in organisations.members if (login := _find_text(each, "login"))]
+        for team in teams.members:
             organisation = team.get("organization")
             owner = _find_text(organisation, "login") if isinstance(organisation, dict) else None
             slug = _find_text(team, "slug")
@@ -261,7 +274,7 @@ class GithubProvider:
             groups=tuple(dict.fromkeys(group.lower() for group in groups)),
             auth_methods=(),
             authenticated_at=int(self._clock()),
-            groups_are_complete=max(len(organisations), len(teams)) < _MOST_PAGES * _PAGE,
+            groups_are_complete=organisations.is_whole and teams.is_whole,
         )
 
 

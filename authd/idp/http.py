@@ -12,9 +12,9 @@ import asyncio
 import functools
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
@@ -42,13 +42,14 @@ _Session = TypeVar("_Session", bound=requests.Session)
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A complete answer within its bounds. `content_type` is lower case, without parameters; `sent_at` is the server's
-    own clock in Unix seconds, None where it does not tell.
+    own clock in Unix seconds, None where it does not tell. `headers` are by name in lower case.
     """
 
     status: int
     content_type: str
     body: bytes
     sent_at: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def clock_difference_seconds(self, now: float) -> int:
         """By how much the server's clock is ahead of ours, 0 if that is not worth a word (attacks.md F17)."""
@@ -157,7 +158,8 @@ class Call:
             self._check(response, statuses)
             body = self._read_body(response, max_bytes)
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        return Answer(response.status_code, content_type, body, _parse_date(response.headers.get("Date", "")))
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, content_type, body, _parse_date(headers.get("date", "")), headers)
 
     def lied(self, cause: str, sentence: str) -> ProviderLiedError:
         """The error for an answer that is not as it must be."""

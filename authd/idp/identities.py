@@ -27,12 +27,18 @@ def derive_subject(issuer: str, provider_subject: str) -> str:
 
 
 def build_identity(
-    settings: OidcConfig, *, provider_subject: str, sources: Sequence[Claims], now: float, issuer: str | None = None
+    settings: OidcConfig,
+    *,
+    provider_subject: str,
+    sources: Sequence[Claims],
+    now: float,
+    issuer: str | None = None,
+    tenant: str = "",
 ) -> Identity:
     """Build the identity from verified claims: the ID token's, then userinfo's if it was asked.
 
     The earlier source wins, claim by claim. Values of an unexpected shape are left out. `issuer` is whose token it was,
-    where that is not the configured one.
+    where that is not the configured one, and `tenant` whose person it is, where there are several.
     """
     groups, are_complete = _read_groups(settings, sources)
     return Identity(
@@ -47,6 +53,7 @@ def build_identity(
         claims={name: value for name in settings.claims if (value := _find(sources, name)) is not None},
         authenticated_at=int(now),
         groups_are_complete=are_complete,
+        tenant=tenant,
     )
 
 

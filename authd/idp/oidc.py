@@ -146,7 +146,12 @@ class OidcProvider:
             claims = await self._verify_id_token(tokens, metadata, nonce)
             said = await self._gather(tokens, claims, metadata, claims["sub"])
         identity = build_identity(
-            self._config, provider_subject=claims["sub"], sources=said.sources, now=self._clock(), issuer=claims["iss"]
+            self._config,
+            provider_subject=claims["sub"],
+            sources=said.sources,
+            now=self._clock(),
+            issuer=claims["iss"],
+            tenant=claims["tid"] if self._issuers.tenants else "",
         )
         return _vouch(identity, claims, tokens, said)
 
@@ -178,6 +183,7 @@ class OidcProvider:
         kept = replace(
             found,
             subject=identity.subject,
+            tenant=identity.tenant,
             groups_are_complete=found.groups_are_complete and not are_unknown,
             authenticated_at=identity.authenticated_at,
             auth_methods=found.auth_methods or identity.auth_methods,

@@ -17,7 +17,7 @@ from authd.config import (
     derive_policy_id,
 )
 from authd.config.collector import pause_collector
-from authd.model import Session
+from authd.model import Session, render_source
 from authd.policy.compile import RuleCompiler
 from authd.policy.domains import DomainIndex, build_domain_index
 from authd.policy.rule_sets import RuleSet, asks_for_certificates, find_evaluations
@@ -57,6 +57,7 @@ class Application:
     domains: tuple[DomainPattern, ...]
     policies: tuple[Policy, ...]
     allowed_idps: tuple[str, ...]
+    sources: frozenset[str]
     auto_redirect_to_identity: bool
     options_preflight_bypass: bool
     cors: CorsHeaders | None
@@ -73,8 +74,9 @@ class Application:
 class PolicyIndex:
     """Answers which application a request is for. Build it with `build_index`; it never changes.
 
-    Hosts are ASCII lower case without a port, as nginx' `$host`; paths are decoded and cleaned, as
-    nginx' `$uri`. Not checked here: that a raw URL reads the same to everybody (`access.py` does).
+    `sources` are all whose people may log in here (see `Identity.source`). Hosts are ASCII lower case without a port,
+    as nginx' `$host`; paths are decoded and cleaned, as nginx' `$uri`. Not checked here: that a raw URL reads the same
+    to everybody (`access.py` does).
     """
 
     applications: tuple[Application, ...]
@@ -82,6 +84,7 @@ class PolicyIndex:
     team_port: int | None
     session_duration_seconds: int
     certificate_issuers: frozenset[str]
+    sources: frozenset[str]
     _domains: DomainIndex[Application] = field(repr=False)
     _by_id: Mapping[str, Application] = field(repr=False)
     _by_aud: Mapping[str, Application] = field(repr=False)
@@ -182,6 +185,7 @@ def _build_index(config: Config, find_country: FindCountry) -> PolicyIndex:
         team_port=config.team_port,
         session_duration_seconds=config.session_duration_seconds,
         certificate_issuers=frozenset(each.issuer_dn for each in config.client_certificate_authorities),
+        sources=_find_sources(config, tuple(each.id for each in config.identity_providers)),
         _domains=build_domain_index((domain, app) for app in applications for domain in app.domains),
         _by_id={application.id: application for application in applications},
         # For logins. Several applications that only verify may share the tag that their edge gave.
@@ -201,6 +205,7 @@ def _build_application(config: Config, written: ApplicationConfig, compiler: Rul
         domains=written.domains,
         policies=policies,
         allowed_idps=written.allowed_idps or providers,
+        sources=_find_sources(config, written.allowed_idps or providers),
         auto_redirect_to_identity=written.auto_redirect_to_identity,
         options_preflight_bypass=written.options_preflight_bypass,
         cors=written.cors_headers,
@@ -212,6 +217,12 @@ def _build_application(config: Config, written: ApplicationConfig, compiler: Rul
         asks_for_certificates=any(asks_for_certificates(policy.rules) for policy in policies),
         issuer=written.issuer,
     )
+
+
+def _find_sources(config: Config, provider_ids: tuple[str, ...]) -> frozenset[str]:
+    tenants = {each.id: each.tenants for each in config.identity_providers if each.tenants}
+    named = (render_source(id_, tenant) for id_ in provider_ids for tenant in tenants.get(id_, ()))
+    return frozenset(provider_ids) - tenants.keys() | frozenset(named)
 
 
 def _derive_cookie_name(config: Config, written: ApplicationConfig, aud: str, is_path_bound: bool) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import falcon
 import falcon.asgi
 
+from authd import __version__
 from authd.keys import Keyring
 from authd.metrics import Metrics
 from authd.resources.pages import Pages
@@ -66,7 +67,8 @@ class Health:
         """See the class."""
         problems = self._problems()
         resp.status = falcon.HTTP_503 if problems else falcon.HTTP_200
-        resp.media = {"status": "not ready" if problems else "ready", "problems": problems}
+        status = "not ready" if problems else "ready"
+        resp.media = {"status": status, "version": __version__, "problems": problems}
 
 
 class MetricsResource:

@@ -32,7 +32,7 @@ class EdgeSettings:
     port: int = DEFAULT_SSH_PORT
     wireguard_network: str = "10.99.0.1/24"
     wireguard_port: int = DEFAULT_WIREGUARD_PORT
-    program: str = "/opt/authd/bin/authd"
+    program: str = "/usr/local/bin/authd"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from authd.metrics import Metrics
 from authd.model import Facts
 from authd.pin_login import PinLogin
 from authd.pin_mails import PinMails
+from authd.pin_outbox import PinOutbox
 from authd.pin_requests import PinRequests
 from authd.state.pin_rows import PinRows
 from authd.worker import new_id
@@ -72,22 +73,22 @@ class PinHouse:
         redirect_uri = f"https://{TEAM}/cdn-cgi/access/callback"
         return OneTimePinProvider(config, password=None, redirect_uri=redirect_uri, clock=self.house.clock)
 
-    def make_worker(self) -> tuple[PinLogin, PinMails]:
+    def make_worker(self) -> tuple[PinLogin, PinOutbox]:
         """The parts that each worker has of its own."""
         house = self.house
         policies = lambda: Policies(house.config, house.index, house.providers)  # noqa: E731
         limits = CodeLimits(house.store, clock=house.clock)
-        rows = PinRows(house.store, house.sealer)
+        self.rows = rows = PinRows(house.store, house.sealer)
         optional = {"new_code": self.new_code} if self.new_code else {}
+        outbox = PinOutbox(policies=policies, rows=rows, metrics=self.metrics, clock=house.clock, sleep=self._sleep)
         mails = PinMails(
             policies=policies,
             records=house.records,
             rows=rows,
             limits=limits,
-            metrics=self.metrics,
+            outbox=outbox,
             clock=house.clock,
             new_id=new_id,
-            sleep=self._sleep,
             **optional,
         )
         pins = PinLogin(
@@ -104,7 +105,7 @@ class PinHouse:
             clock=house.clock,
             new_id=new_id,
         )
-        return pins, mails
+        return pins, outbox
 
     async def _sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)

@@ -95,5 +95,18 @@ def test_nothing_that_lets_anybody_in_is_shown() -> None:
     """The id names a session; a token needs a signature."""
     shown = render_session(make_session(left={"a" * 64: NOW}))
     assert set(shown) == {
-        *("id", "email", "name", "subject", "provider", "groups", "began", "ends", "ip", "country", "user_agent")
+        *(
+            "id",
+            "email",
+            "name",
+            "subject",
+            "provider",
+            "groups",
+            "all_groups",
+            "began",
+            "ends",
+            "ip",
+            "country",
+            "user_agent",
+        )
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -13,7 +14,7 @@ from authd.errors import LoginLimitError
 from authd.limits import Allowance, CodeLimits
 from authd.sealing import Sealer
 from authd.state.base import Store
-from authd.state.pin_rows import PinRows
+from authd.state.pin_rows import PinRows, WaitingMail
 from authd.state.records import PinCode, Records
 from tests.contract.test_store import NOW
 
@@ -138,6 +139,26 @@ async def test_where_somebody_has_logged_in_is_remembered_for_a_while(store: Sto
     assert not await rows.is_known_network("alice", "198.51.100.0/24", now=NOW)
     assert not await rows.is_known_network("bob", "192.0.2.0/24", now=NOW)
     assert not await others.is_known_network("alice", "192.0.2.0/24", now=NOW), "who writes to the store makes none"
+
+
+async def test_a_mail_waits_until_it_is_taken_and_one_worker_at_a_time_has_it(store: Store) -> None:
+    rows = PinRows(store, Sealer([bytes(32)]))
+    mail = WaitingMail("guests", "grafana", "alice@example.com", {"code": "123456"}, due_at=NOW, expires_at=NOW + 600)
+    await rows.put_mail("one", mail)
+    await rows.put_mail("two", mail)
+    assert dict(await rows.list_mails(now=NOW)) == {"one": mail, "two": mail}
+
+    claims = [replace(mail, tries=1, due_at=NOW + number) for number in range(1, 5)]
+    claimed = await asyncio.gather(*(rows.replace_mail("one", mail, claim, now=NOW) for claim in claims))
+
+    assert claimed.count(True) == 1
+    found = dict(await rows.list_mails(now=NOW))
+    assert found["one"] == claims[claimed.index(True)]
+    assert not await rows.replace_mail("three", mail, claims[0], now=NOW)
+    await rows.take_mail("one", now=NOW)
+    assert dict(await rows.list_mails(now=NOW)) == {"two": mail}
+    assert await rows.list_mails(now=NOW + 600) == []
+    assert not await rows.replace_mail("two", mail, claims[0], now=NOW + 600)
 
 
 async def test_a_household_counts_as_one_address(store: Store, clock: Clock) -> None:

@@ -17,6 +17,7 @@ const LOOPBACK = ['127.0.0.1', '::1'];
 const settings = {
   host: '127.0.0.1',
   port: 0, // 0: any free one
+  issuer: '', // its name behind a proxy that speaks TLS; else the address that it listens on
   people: [], // [{account, amr, claims: {email, email_verified, name, groups, ...}}]
   clients: [], // as in dynamic registration: client_id, redirect_uris, token_endpoint_auth_method, ...
   algorithm: 'RS256', // of the ID tokens
@@ -109,6 +110,7 @@ function createProvider(issuer) {
     },
     ttl: { Session: 3600, Interaction: 3600, Grant: 3600, IdToken: 600, AccessToken: 600 },
   });
+  provider.proxy = Boolean(settings.issuer);
   provider.on('server_error', (_ctx, error) => console.error(error));
   return provider;
 }
@@ -165,7 +167,7 @@ server.on('error', (error) => {
 });
 server.listen(settings.port, settings.host, () => {
   const { port } = server.address();
-  const issuer = `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
+  const issuer = settings.issuer || `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
   server.on('request', serve(createProvider(issuer)));
   console.log(JSON.stringify({ issuer }));
 });

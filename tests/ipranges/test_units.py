@@ -25,7 +25,7 @@ def units(tmp_path: Path) -> Path:
     require_programs("systemd-analyze")
     for unit in UNITS.glob("ipranges*.*"):
         if unit.suffix in (".service", ".timer"):
-            (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/bin/ipranges", "/bin/true"))
+            (tmp_path / unit.name).write_text(unit.read_text().replace("/usr/local/bin/ipranges", "/bin/true"))
     return tmp_path
 
 

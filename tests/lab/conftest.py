@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.lab.machines import find_obstacle
+from tests.demo.certificates import ensure_certificates
+from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
+from tests.lab.machines import Lab, find_obstacle, running_machines
+from tests.lab.provider import running_provider
+from tests.lab.provision import deploy
+from tests.lab.release import build_wheels
 
 REQUIRED = "AUTHD_LAB"
 
@@ -24,3 +31,20 @@ def _lab_is_possible() -> None:
         if os.environ.get(REQUIRED) == "required":
             pytest.fail(f"{REQUIRED}=required, but {obstacle}")
         pytest.skip(obstacle)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`ca.pem`, `server.pem` and `server.key`, for every name of the estate."""
+    directory = tmp_path_factory.mktemp("certificates")
+    ensure_certificates(directory, CERTIFIED)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def estate(certificates: Path, _lab_is_possible: None) -> Iterator[Lab]:
+    """The whole estate, deployed on machines that were empty. Each test leaves it as whole as it found it."""
+    wheels = build_wheels()
+    with running_machines(NUMBERS, also=CLIENTS, names=NAMES) as lab, running_provider(lab, certificates):
+        deploy(lab, certificates, wheels)
+        yield lab

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import statistics
 import time
 from collections.abc import Iterator
@@ -343,3 +344,28 @@ def test_who_asks_too_often_is_told_to_wait(tmp_path_factory: pytest.TempPathFac
         wait_until(lambda: len(stack.events("pin.not_sent")) == 7, "all that were asked for")
         assert len(mail_server.mails) == 3
         assert {event["reason"] for event in stack.events("pin.not_sent")} == {"code_email"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_restart_loses_no_mail(tmp_path_factory: pytest.TempPathFactory, number: int) -> None:
+    """The mail server does not take it at first, and authd ends meanwhile."""
+    with start_stack_with_codes(tmp_path_factory.mktemp("restart")) as (stack, mail_server):
+        mail_server.refusals.append("451 later")
+        browser, page = ask_for_code(stack, stack.url("grafana.test"), ALICE)
+        wait_until(lambda: stack.events("pin.mail_delayed"), "the first try")
+
+        stack.stop_authd(number)
+        assert mail_server.mails == []
+        stack.start_authd()
+
+        mail_server.wait_for(1, seconds=60)
+        assert go_on(browser, send(browser, page, {"code": mail_server.mails[0].code})).status == 200
+        assert len(mail_server.mails) == 1
+
+
+def test_what_was_asked_for_just_before_a_stop_goes_out(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with start_stack_with_codes(tmp_path_factory.mktemp("stop")) as (stack, mail_server):
+        ask_for_code(stack, stack.url("grafana.test"), ALICE)
+        stack.stop_authd()
+
+        assert len(mail_server.mails) == 1

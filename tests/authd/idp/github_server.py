@@ -43,6 +43,8 @@ class GithubServer:
         self.people: dict[str, dict[str, Any]] = {"gho_token": self.answers}
         self.suspended: set[str] = set()
         self.status: dict[str, int] = {}
+        self.headers: dict[str, dict[str, str]] = {}
+        """Further headers of an answer, by path."""
         self.message = "as the test wants it"
         self.asked: list[str] = []
         self.challenges: set[str] = set()
@@ -112,13 +114,16 @@ def running_github() -> Iterator[GithubServer]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            self._answer(*state.answer_api(path, parse_qs(parts.query), self.headers.get("Authorization", "")))
+            status, document = state.answer_api(path, parse_qs(parts.query), self.headers.get("Authorization", ""))
+            self._answer(status, document, state.headers.get(path, {}))
 
-        def _answer(self, status: int, document: Any) -> None:
+        def _answer(self, status: int, document: Any, headers: dict[str, str] | None = None) -> None:
             content = document if isinstance(document, bytes) else json.dumps(document).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
 

@@ -54,6 +54,7 @@ async def test_tenants_that_are_named_get_in_each_as_its_own_issuer(
     identity = await log_in(worker)
 
     assert identity.subject == derive_subject(entra.issuer(tenant), "pairwise-jane")
+    assert (identity.tenant, identity.source) == (tenant, f"corp {tenant}")
     assert identity.email is None, "nobody vouched for the address"
     vouched = await worker.refresh(identity, "first")
     assert vouched.identity == replace(identity, authenticated_at=vouched.identity.authenticated_at)
@@ -65,6 +66,7 @@ async def test_the_person_is_the_same_whether_one_tenant_is_configured_or_severa
     people = [await log_in(make(entra, start_worker)) for make in (single, several)]
 
     assert people[0].subject == people[1].subject
+    assert [person.source for person in people] == ["corp", f"corp {OURS}"]
 
 
 @pytest.mark.parametrize("tid", [FOREIGN, None, "", "{tenantid}", f"{OURS}/../{FOREIGN}", f"x/{OURS}", [OURS], 5])

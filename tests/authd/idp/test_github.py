@@ -124,6 +124,17 @@ async def test_a_token_without_the_organisations_scope_lets_no_rule_on_them_matc
     assert not refreshed.identity.groups_are_complete, "an exclusion must not lapse an hour later"
 
 
+@pytest.mark.parametrize("path", ["user/orgs", "user/teams"])
+async def test_what_github_leaves_out_is_known_to_be_left_out(
+    github: GithubServer, provider: GithubProvider, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Organisations with a login of their own (SAML) that the person has not been through: REST API, Authenticating."""
+    github.headers[path] = {"X-GitHub-SSO": "partial-results; organizations=21955855,20582480"}
+
+    assert not (await log_in(github, provider)).groups_are_complete
+    assert [record.message for record in caplog.records] == ["provider.groups_ignored"]
+
+
 async def test_a_refresh_asks_with_the_token_of_the_login_and_tells_what_changed(
     github: GithubServer, provider: GithubProvider
 ) -> None:

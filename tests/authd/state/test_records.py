@@ -18,7 +18,7 @@ CODE = HandoverCode("session", "grafana", "grafana.example.com", "/x?y=%26", "0"
 
 async def test_a_session_comes_back_as_it_was(house: House) -> None:
     identity = make_identity("zoë@example.com", name="Zoë", groups=("a", "b,c"), claims={"floor": 3, "tags": ["x"]})
-    identity = replace(identity, groups_are_complete=False, evaluations={"e": (True, 5)})
+    identity = replace(identity, groups_are_complete=False, tenant="t", evaluations={"e": (True, 5)})
     session = make_session(identity=identity, user_agent="\x00 odd", country="PL")
 
     await house.records.add_session(session)

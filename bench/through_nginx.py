@@ -1,0 +1,165 @@
+"""Requests a second through nginx, with and without authd: every case in each round, ratios within a round.
+
+One nginx worker and one authd worker, so that a ratio is one of processor time on two cores.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.installation import HOST, Installation, run_installation
+from bench.load import PATH, Load, run_wrk, write_requests_in_turn
+
+URLS = SESSIONS = MANY = 10_000
+FEW = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One line of the table. `base` is the case that it is compared with; `least` and `aim` as issue 6 has them."""
+
+    name: str
+    what: str
+    run: Callable[[int], Load]
+    base: str = "unprotected"
+    least: float = 0.0
+    aim: float | None = None
+    prepare: Callable[[], None] = lambda: None
+
+
+@contextmanager
+def running_cases(directory: Path) -> Iterator[tuple[list[Case], dict[str, Installation]]]:
+    """Start the installations that the cases need, all at once: each case is measured in each round."""
+    with ExitStack() as stack:
+
+        def start(name: str, **settings: Any) -> Installation:
+            print(f"starting {name} ...", file=sys.stderr, flush=True)
+            return stack.enter_context(run_installation(directory / name, **settings))
+
+        uncached = start("uncached", sessions=SESSIONS)
+        cached = start("cached", decision_cache_seconds=1)
+        many = start("many", applications=MANY)
+        installations = {"uncached": uncached, "cached": cached, "many": many}
+        yield list_cases(directory, uncached, cached, many), installations
+
+
+def list_cases(directory: Path, uncached: Installation, cached: Installation, many: Installation) -> list[Case]:
+    """In the order in which they are measured."""
+    urls = [(f"/d/{number}", cached.cookie) for number in range(URLS)]
+    distinct = write_requests_in_turn(directory, "distinct", HOST, urls)
+    visitors = [(PATH, f"CF_AUTHORIZATION={token}") for token in uncached.tokens]
+    in_turn = write_requests_in_turn(directory, "in-turn", HOST, visitors)
+
+    def load(port: int, cookie: str = "", script: Path | None = None) -> Callable[[int], Load]:
+        return lambda seconds: run_wrk(port, host=HOST, seconds=seconds, cookie=cookie, script=script)
+
+    def begin_anew() -> None:
+        restart_worker(uncached)
+
+    return [
+        Case("unprotected", "no protection", load(uncached.plain_port)),
+        Case("floor", "auth_request, answered by nginx itself with 204", load(uncached.floor_port)),
+        Case("hot", "hot page, decision cached by nginx", load(cached.port, cached.cookie), "floor", 0.65, 0.80),
+        Case(
+            "distinct",
+            f"{URLS:,} distinct URLs of one host, cached",
+            load(cached.port, script=distinct),
+            "floor",
+            0.65,
+            0.80,
+        ),
+        Case("uncached", "authd asked each time", load(uncached.port, uncached.cookie), "unprotected", 0.38, 0.50),
+        Case("many", f"{MANY:,} applications, uncached", load(many.port, many.cookie), "uncached", 0.85, 1.0),
+        Case("anonymous", "anonymous: check, challenge, redirect to the login", load(uncached.port)),
+        Case(
+            "cold",
+            f"{SESSIONS:,} sessions in turn, to a worker that has seen none",
+            load(uncached.port, script=in_turn),
+            "uncached",
+            0.25,
+            0.40,
+            begin_anew,
+        ),
+        Case("in turn", "the same sessions, seen before", load(uncached.port, script=in_turn), "uncached"),
+        Case(
+            "restarted",
+            "the first seconds of a new worker",
+            load(uncached.port, uncached.cookie),
+            "uncached",
+            prepare=begin_anew,
+        ),
+    ]
+
+
+def restart_worker(installation: Installation) -> None:
+    """End the only worker, and wait until the master's next one serves."""
+    (old,) = installation.find_workers()
+    os.kill(old, signal.SIGTERM)
+    deadline = time.monotonic() + 30
+    while installation.find_workers() in ([old], []) or not _answers(installation):
+        if time.monotonic() > deadline:
+            raise RuntimeError("authd's worker did not come back")
+        time.sleep(0.1)
+
+
+def _answers(installation: Installation) -> bool:
+    load = run_wrk(installation.port, host=HOST, seconds=1)
+    return load.requests > 0 and not load.errors and len(installation.find_workers()) == 1
+
+
+def run_round(cases: list[Case], seconds: int, number: int) -> dict[str, float]:
+    """Requests a second of each case. Exits where an answer was an error: the figure would mean nothing."""
+    print(f"round {number + 1}: ", end="", file=sys.stderr, flush=True)
+    rates = {}
+    for case in cases:
+        case.prepare()
+        load = case.run(seconds)
+        if load.errors:
+            raise SystemExit(f"{case.name}: {load.errors} answers were errors; the figure would mean nothing")
+        rates[case.name] = load.requests_per_second
+        print(f"{case.name} {load.requests_per_second:,.0f}/s  ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return rates
+
+
+def summarise(rounds: list[dict[str, float]], cases: list[Case]) -> list[dict[str, Any]]:
+    """A row for each case: the ratio to its base in each round, and what of it must hold."""
+    rows = []
+    for case in cases:
+        ratios = [rates[case.name] / rates[case.base] for rates in rounds]
+        rows.append(
+            {
+                "case": case.name,
+                "what": case.what,
+                "requests_per_second": round(median(rates[case.name] for rates in rounds)),
+                "of": case.base,
+                "ratio": round(median(ratios), 3),
+                "spread": [round(min(ratios), 3), round(max(ratios), 3)],
+                "least": case.least,
+                "aim": case.aim,
+            }
+        )
+    return rows
+
+
+def holds(row: dict[str, Any]) -> bool:
+    """Whether a case is as fast as it must be."""
+    return bool(row["ratio"] >= row["least"])
+
+
+def render_row(row: dict[str, Any]) -> str:
+    """One line of the table."""
+    low, high = row["spread"]
+    ratio = "" if row["case"] == row["of"] else f"{row['ratio']:.2f} [{low:.2f} to {high:.2f}] of {row['of']}"
+    least = f"{row['least']:.2f}" if row["least"] else ""
+    aim = f"{row['aim']:.2f}" if row["aim"] else ""
+    return f"| {row['what']} | {row['requests_per_second']:,} | {ratio} | {least} | {aim} |"
