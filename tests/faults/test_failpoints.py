@@ -116,14 +116,17 @@ _ELSEWHERE = {
     "Sessions.revoke": "authd sessions",
     **dict.fromkeys(BACKGROUND_STEPS, "test_background_steps"),
     "Records.list_revocations": "test_background",
-    "PinMails.settle": "never in the program",
+    "PinOutbox.settle": "never in the program",
+    "PinOutbox._put_off": "tests/faults/test_mail_outages.py",
+    "PinRows.list_mails": "tests/authd/test_pin_outbox.py",
     "OneTimePinProvider.refresh": "never in the program: nothing that comes with a code could be refreshed",
     "OidcProvider._verify_userinfo": "tests/authd/idp: this provider signs no userinfo",
 }
 # Steps that a visit leads to and does not wait for: see `test_a_fault_behind_the_visitors_back_lets_nobody_in`.
 _BEHIND = frozenset(
-    {"CodeLimits.count_mail", "OneTimePinProvider.send", "PinMails._allow", "PinMails._hand_over", "PinMails._send"}
-    | {"PinMails._send_or_report", "PinRows.is_known_network", "PostOffice.hand_over", "Records.add_pin"}
+    {"CodeLimits.count_mail", "OneTimePinProvider.send", "PinMails._allow", "PinMails._send", "PinOutbox._hand_over"}
+    | {"PinOutbox._try", "PinOutbox._work_or_report", "PinOutbox.pause", "PinOutbox.send", "PinRows.is_known_network"}
+    | {"PinRows.put_mail", "PinRows.replace_mail", "PinRows.take_mail", "PostOffice.hand_over", "Records.add_pin"}
 )
 # Whoever awaits these has been answered when they end.
 _OUTERMOST = frozenset({"Application.__call__", "Check.__call__"})
