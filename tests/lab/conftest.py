@@ -12,8 +12,8 @@ from tests.demo.certificates import ensure_certificates
 from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
 from tests.lab.machines import Lab, find_obstacle, running_machines
 from tests.lab.provider import running_provider
-from tests.lab.provision import deploy
-from tests.lab.release import build_wheels
+from tests.lab.provision import Deployment, make_secret
+from tests.release.bundles import ensure_bundle
 
 REQUIRED = "AUTHD_LAB"
 
@@ -42,9 +42,21 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def estate(certificates: Path, _lab_is_possible: None) -> Iterator[Lab]:
-    """The whole estate, deployed on machines that were empty. Each test leaves it as whole as it found it."""
-    wheels = build_wheels()
+def bundle() -> Path:
+    """The release that is deployed first."""
+    return ensure_bundle("lab.1")
+
+
+@pytest.fixture(scope="session")
+def deployment(certificates: Path, bundle: Path, _lab_is_possible: None) -> Iterator[Deployment]:
+    """The whole estate, deployed on machines that were empty."""
     with running_machines(NUMBERS, also=CLIENTS, names=NAMES) as lab, running_provider(lab, certificates):
-        deploy(lab, certificates, wheels)
-        yield lab
+        made = Deployment(lab, certificates, make_secret())
+        made.deploy(bundle)
+        yield made
+
+
+@pytest.fixture
+def estate(deployment: Deployment) -> Lab:
+    """Its machines. Each test leaves them as whole as it found them."""
+    return deployment.lab
