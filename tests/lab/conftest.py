@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from tests.demo.certificates import ensure_certificates
 from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
+from tests.lab.figures import list_told, tell
 from tests.lab.machines import Lab, find_obstacle, running_machines
 from tests.lab.provider import running_provider
 from tests.lab.provision import Deployment, make_secret
@@ -22,6 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "lab":
             item.add_marker(pytest.mark.lab)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for sentence in list_told():
+        terminalreporter.write_line(f"lab: {sentence}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,7 +59,9 @@ def deployment(certificates: Path, bundle: Path, _lab_is_possible: None) -> Iter
     """The whole estate, deployed on machines that were empty."""
     with running_machines(NUMBERS, also=CLIENTS, names=NAMES) as lab, running_provider(lab, certificates):
         made = Deployment(lab, certificates, make_secret())
+        began = time.monotonic()
         made.deploy(bundle)
+        tell(f"{time.monotonic() - began:.0f} s from booted machines to the whole estate")
         yield made
 
 

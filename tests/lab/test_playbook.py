@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.lab.estate import EDGES
+from tests.lab.figures import tell
 from tests.lab.provision import Deployment
 
 # On an idle machine a second run must be through in 60 seconds; a busy one is forgiven.
@@ -13,6 +14,6 @@ _SECOND_RUN_SECONDS = 300
 
 def test_a_second_run_changes_nothing(deployment: Deployment, bundle: Path) -> None:
     run = deployment.run(bundle)
-    print(f"second run of the playbook over both edges: {run.seconds:.0f} s")
+    tell(f"{run.seconds:.0f} s for a second run of the playbook over both edges")
     assert run.changed == dict.fromkeys(EDGES, 0), run.changes
     assert run.seconds < _SECOND_RUN_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.lab.estate import ALICE, GRAFANA
+from tests.lab.figures import tell
 from tests.lab.load import Load
 from tests.lab.machines import wait_until
 from tests.lab.provision import Deployment
@@ -31,6 +32,6 @@ def test_an_upgrade_by_the_playbook_and_a_rollback_fail_no_request(deployment: D
         machine.run("authd-release", "rollback", seconds=300)
         assert ask_version() == before
         wait_until(lambda: load.statuses.total() >= _REQUESTS, f"{_REQUESTS} requests", seconds=600)
-    print(f"upgrade and rollback under load: {dict(load.statuses)}")
+    tell(f"answers during an upgrade and a rollback under load: {dict(load.statuses)}")
     assert load.failed == {}
     assert is_served(alice.ask(GRAFANA))
