@@ -22,6 +22,7 @@ declare -A PACKAGE_OF=(
     [wireguard-go]=wireguard-go
     [curl]=curl
     [promtool]=prometheus
+    [faketime]=faketime
     [mmdebstrap]=mmdebstrap
     [systemd-nspawn]=systemd-container
     [gcc]='gcc libc6-dev'

@@ -43,7 +43,8 @@ class Activity:
 
     async def recall(self, session: Session) -> bool:
         """Look what other workers saw. False if the session has been idle for too long. Raises StoreError."""
-        noted = await self._records.find_last_use(session.id, now=int(self._clock())) or session.created_at
+        # A note of before it began is none of it: nonsense of ours must not end a session.
+        noted = max(await self._records.find_last_use(session.id, now=int(self._clock())) or 0, session.created_at)
         now = self._clock()
         if now - max(noted, self._seen.get(session.id, 0.0)) > self._idle_seconds():
             return False
@@ -52,9 +53,10 @@ class Activity:
 
     async def flush(self) -> None:
         """Write the times that are due, a bounded number at once. Raises StoreError; what is due stays due."""
-        while self._due:
-            together = [self._due[id_] for id_ in list(self._due)[:_MOST_TOGETHER]]
-            await asyncio.gather(*map(self._note, together))
+        due = list(self._due.values())
+        # Not until nothing is due: what cannot be noted would be tried for ever, and hold up the worker.
+        for start in range(0, len(due), _MOST_TOGETHER):
+            await asyncio.gather(*map(self._note, due[start : start + _MOST_TOGETHER]))
 
     def forget(self, session_id: str) -> None:
         """The worker remembers this session no more."""
@@ -65,5 +67,6 @@ class Activity:
         now = int(self._clock())
         noted = await self._records.note_use(session, now=now, at_least_seconds=NOTE_SECONDS)
         if session.id in self._noted:
-            self._noted[session.id] = noted
+            # As in `recall`: what is no time must not be kept for one, or every check of the session would fail.
+            self._noted[session.id] = max(noted, session.created_at)
         self._due.pop(session.id, None)

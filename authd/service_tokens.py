@@ -61,7 +61,6 @@ class ServiceTokens:
         key = unverified_id, hashlib.sha256(unverified_secret.encode()).digest()
         verified = self._verified.get(key)
         if verified is not None and self.still_holds(verified):
-            self._used.add(unverified_id)
             return verified
         self._check_limit(address)
         verified = await self._look_up(unverified_id, unverified_secret, address)
@@ -72,11 +71,15 @@ class ServiceTokens:
         return verified
 
     def still_holds(self, verified: VerifiedServiceToken) -> bool:
-        """Whether it would be verified again. Asks nobody. Raises StoreUnavailableError after too long an outage."""
+        """Whether it would be verified again, which is a use of it. Asks nobody. Raises StoreUnavailableError after too
+        long an outage."""
         if not self._is_in_touch():
             raise StoreUnavailableError("the store has been unreachable for longer than store_outage_grace")
         is_current = self._versions.get(verified.client_id, 0) == verified.version
-        return is_current and verified.expires_at > self._clock()
+        if not is_current or verified.expires_at <= self._clock():
+            return False
+        self._used.add(verified.client_id)
+        return True
 
     def follow(self, client_id: str) -> None:
         """An operator has changed this token: look again."""
@@ -86,7 +89,9 @@ class ServiceTokens:
         """Note which tokens were used, at most once a minute each. Raises StoreError; what is due stays due."""
         now = self._clock()
         for client_id in [id_ for id_ in self._used if now - self._noted.get(id_, 0.0) >= NOTE_SECONDS]:
-            self._noted[client_id] = await self._rows.note_use(client_id, now=int(now), at_least_seconds=NOTE_SECONDS)
+            noted = await self._rows.note_use(client_id, now=int(now), at_least_seconds=NOTE_SECONDS)
+            # What is no time is an error here, and not one round after the other.
+            self._noted[client_id] = max(noted, 0)
             self._used.discard(client_id)
 
     async def _look_up(

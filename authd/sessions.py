@@ -98,7 +98,8 @@ class Sessions:
             raise StoreUnavailableError("the store has been unreachable for longer than store_outage_grace")
         if session.ends_at <= self._clock():
             return None
-        if not self._activity.touch(session) and not await self._activity.recall(session):
+        # Only a clear no ends a session: a fault of ours is none.
+        if not self._activity.touch(session) and await self._activity.recall(session) is False:
             await self.end(session, Reason.SESSION_IDLE)
             return None
         if session.refresh_at and session.refresh_at <= self._clock():

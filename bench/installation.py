@@ -20,14 +20,13 @@ from typing import Any
 import yaml
 
 from authd.config import load_config
-from authd.model import Identity, Session
 from authd.sealing import load_sealer
 from authd.state import open_store
-from authd.worker import Worker, new_id
+from authd.worker import Worker
+from bench.rows import make_session, write_rows
 from tests.harness.nginx import find_free_port, running_nginx
 
 HOST = "grafana.bench"
-SESSION_SECONDS = 86_400
 # Of each application but the first: 10,000 have 100,000.
 RULES = 10
 
@@ -110,25 +109,20 @@ def _describe_application(number: int) -> dict[str, Any]:
 async def issue_tokens(config_path: Path, count: int) -> tuple[str, ...]:
     """Sessions in the store and a token of each, as logins would leave them."""
     config = load_config(config_path)
-    worker = Worker(config, store=open_store(config.state), sealer=load_sealer(Path(config.secret_file)))
+    sealer = load_sealer(Path(config.secret_file))
+    # The schema is authd's own.
+    await open_store(config.state).close()
+    write_rows(Path(config.state.partition(":")[2]), sealer, count)
+    worker = Worker(config, store=open_store(config.state), sealer=sealer)
     await worker.start()
-    application = worker.policies().index.get_application("grafana")
-    tokens = []
-    for number in range(count):
-        session = _make_session(number)
-        await worker.records.add_session(session)
-        token = worker.tokens.issue_application_token(
-            session, audience=application.aud, expires_at=session.expires_at, policy_id=None
-        )
-        tokens.append(token)
+    audience = worker.policies().index.get_application("grafana").aud
+    sessions = map(make_session, range(count))
+    tokens = tuple(
+        worker.tokens.issue_application_token(each, audience=audience, expires_at=each.expires_at, policy_id=None)
+        for each in sessions
+    )
     await worker.store.close()
-    return tuple(tokens)
-
-
-def _make_session(number: int) -> Session:
-    now, name = int(time.time()), f"person-{number}"
-    identity = Identity(name, "corp", name, f"{name}@example.com", None, None, ("staff",), ("pwd",), {}, now)
-    return Session(new_id(16), identity, now, now + SESSION_SECONDS, "127.0.0.1", "bench")
+    return tokens
 
 
 def _wait_for(socket_path: Path, process: subprocess.Popen[bytes]) -> None:

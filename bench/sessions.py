@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import hashlib
 import json
 import random
 import shutil
-import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 from authd.config import Config, load_config
-from authd.model import Identity, Outcome, Session
+from authd.model import Outcome
 from authd.resources.nginx_request import NginxHeaders, parse_check_request
 from authd.sealing import Sealer, load_sealer
 from authd.state import Store, open_store
-from authd.state.records import Records
 from authd.worker import Worker
 from bench.in_process import raw_headers
-from bench.installation import SESSION_SECONDS, write_config
+from bench.installation import write_config
+from bench.rows import make_session, write_rows
 
 RESULTS = Path(__file__).parent / "results"
 MANY, FEW = 1_000_000, 10
@@ -51,7 +47,6 @@ GROUPS, TOGETHER = 50, 10
 _BYTES_PER_SESSION = 2_000
 VISITORS = 2_000
 _MEMORY = Path("/dev/shm")
-_BEGAN = int(time.time())
 
 Round = dict[str, dict[str, float]]
 """Microseconds: `few` or `many`, then the case."""
@@ -202,56 +197,11 @@ async def _issue_tokens(filled: Filled, count: int) -> None:
     worker = await _start_worker(filled)
     application = worker.policies().index.get_application("grafana")
     for number in random.sample(range(count), min(count, VISITORS)):
-        session = _make_session(number)
+        session = make_session(number)
         token = worker.tokens.issue_application_token(
             session, audience=application.aud, expires_at=session.expires_at, policy_id=None
         )
         filled.visitors.append((session.id, token))
-
-
-def write_rows(path: Path, sealer: Sealer, count: int) -> None:
-    """Put sessions into a store that nobody has open, as `Records` would, in one transaction."""
-    database = sqlite3.connect(path, isolation_level=None)
-    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-1000000"):
-        database.execute(f"PRAGMA {pragma}")
-    database.execute("BEGIN")
-    statement = 'INSERT INTO "values" (kind, id, value, expires_at, owner) VALUES (?, ?, ?, ?, ?)'
-    rows = _render_rows(sealer, count)
-    while together := list(islice(rows, 1_000)):
-        database.executemany(statement, together)
-    database.execute("COMMIT")
-    database.close()
-
-
-class _Rows:
-    """Stands where a store would, and keeps what `Records` would write there."""
-
-    def __init__(self) -> None:
-        self.written: list[tuple[str, str, bytes, int, str]] = []
-
-    async def put(self, kind: str, id_: str, value: bytes, *, expires_at: int, owner: str = "") -> None:
-        """See `Store.put`."""
-        self.written.append((kind, id_, value, expires_at, owner))
-
-
-def _render_rows(sealer: Sealer, count: int) -> Iterator[tuple[str, str, bytes, int, str]]:
-    rows = _Rows()
-    records = Records(cast(Store, rows), sealer, on_broken=lambda kind: None, clock=time.time)
-    for number in range(count):
-        writing = records.add_session(_make_session(number))
-        # It waits for nothing but the rows above, so its first step is its last.
-        try:
-            writing.send(None)
-        except StopIteration:
-            yield rows.written.pop()
-
-
-def _make_session(number: int) -> Session:
-    """Always the same for a number, with an id that says nothing about the order, as real ones do not."""
-    id_ = hashlib.sha256(f"{number}".encode()).hexdigest()[:16]
-    name = f"person-{number}"
-    identity = Identity(name, "corp", name, f"{name}@example.com", None, name, ("staff",), ("pwd",), {}, _BEGAN)
-    return Session(id_, identity, _BEGAN, _BEGAN + SESSION_SECONDS, "192.0.2.1", "Mozilla/5.0 (X11; Linux x86_64)")
 
 
 async def _start_worker(filled: Filled) -> Worker:

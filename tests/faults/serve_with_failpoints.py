@@ -30,15 +30,25 @@ def _serve(config_path: Path) -> None:
 
 
 def _remember_nothing() -> None:
-    """Neither sessions nor documents of a provider: requests pass the store and the provider's calls as well.
+    """Neither sessions nor what partners said: requests pass the store and the partners' calls as well.
 
     Nor does one case join the fetch of another one that is under way, and with it the fault that the other asked for.
     """
+    import authd.evaluations
     import authd.idp.last_good
+    import authd.issuers.key_source
+    import authd.pin_mails
+    import authd.providers
     import authd.sessions
+    import authd.worker
 
-    authd.sessions.Sessions._remember = lambda self, session: None  # type: ignore[method-assign]
+    authd.sessions.Sessions._remember = lambda self, session: self._activity.forget(session.id)  # type: ignore[method-assign]
     authd.idp.last_good.USABLE_SECONDS = 0
+    authd.evaluations.FRESH_SECONDS = authd.evaluations.KEYS_SECONDS = 0
+    authd.issuers.key_source.FETCH_SECONDS = authd.worker.FETCH_SECONDS = 0
+    authd.providers._REFETCH_SECONDS = 0
+    authd.pin_mails._LONGEST_DELAY_MS = 1
+    _let_each_case_look_for_keys(authd.issuers.key_source.KeySource)
     start = authd.idp.last_good.LastGood._start
 
     def start_alone(self: authd.idp.last_good.LastGood[Any]) -> asyncio.Task[Any]:
@@ -46,6 +56,16 @@ def _remember_nothing() -> None:
         return start(self)
 
     authd.idp.last_good.LastGood._start = start_alone  # type: ignore[method-assign]
+
+
+def _let_each_case_look_for_keys(source: Any) -> None:
+    look_again = source._look_again
+
+    async def look_alone(self: Any, token: Any) -> None:
+        self._look = None
+        await look_again(self, token)
+
+    source._look_again = look_alone
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ STEPS = {
     "upkeep": (Worker, "upkeep"),
     "poll": (worker_module.Sessions, "poll"),
     "begin": (worker_module.Sessions, "start"),
+    "revocations": (worker_module.Records, "list_revocations"),
     "keyring": (worker_module.Records, "load_keyring"),
     "rotation": (worker_module.Records, "change_keyring"),
     "keyring row": (worker_module.Records, "_find_or_make_keyring"),

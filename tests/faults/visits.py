@@ -10,14 +10,16 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
+from tests.faults import other_visits as other
+from tests.faults.partners import Partners, running_partners
 from tests.harness.browser import Answer, Browser
 from tests.harness.idp import Person
-from tests.harness.stack import ALICE, MALLORY, Stack, start_stack
+from tests.harness.stack import ALICE, DEFAULT_APPLICATIONS, MALLORY, Stack, start_stack
 
 HOST, OTHER_HOST, TEAM = "grafana.test", "wiki.other.example", "auth.test"
 PREFIX = "/cdn-cgi/access"
@@ -47,6 +49,7 @@ class Scene:
     mallory: Browser
     forger: Browser
     machine: Machine
+    partners: Partners
     case_number: int = field(default=0)
 
     def passed(self, case: str) -> list[str]:
@@ -73,7 +76,8 @@ Go = Callable[[Scene, str], Answer]
 class Visit:
     """One kind of request. `where` is authd's path that it leads to; `may_pass` if the application may see it.
 
-    `is_dear` if each takes a whole login to begin with.
+    `is_dear` if each takes a whole login to begin with. `is_narrow` if only those steps are broken that no visit before
+    it leads through. `last` is the step at which what happens behind the visitor's back has come to its end.
     """
 
     name: str
@@ -81,16 +85,8 @@ class Visit:
     go: Go
     may_pass: bool = False
     is_dear: bool = False
-
-
-def _follow(browser: Browser, url: str) -> str:
-    """Where a step leads that is no case yet. On a busy machine the store may need another try, as people do."""
-    for _ in range(10):
-        answer = browser.request(url)
-        if answer.status == 302:
-            return answer.location
-        sleep(0.1)
-    raise AssertionError((answer.status, answer.url, answer.text[:500]))
+    is_narrow: bool = False
+    last: str = ""
 
 
 def _log_in(scene: Scene) -> Browser:
@@ -124,7 +120,7 @@ def _login(who: str) -> Go:
     def go(scene: Scene, order: str) -> Answer:
         browser = copy.deepcopy(getattr(scene, who)) if who else scene.stack.browser()
         browser.cookies.pop(HOST, None)
-        return browser.request(f"{_follow(browser, scene.stack.url(HOST))}&fp={order}")
+        return browser.request(f"{other.follow(browser, scene.stack.url(HOST))}&fp={order}")
 
     return go
 
@@ -132,7 +128,7 @@ def _login(who: str) -> Go:
 def _callback(account: str) -> Go:
     def go(scene: Scene, order: str) -> Answer:
         browser = scene.stack.browser()
-        at_provider = _follow(browser, _follow(browser, scene.stack.url(HOST)))
+        at_provider = other.follow(browser, other.follow(browser, scene.stack.url(HOST)))
         callback_url = scene.stack.provider.log_in(at_provider, account)
         return browser.request(f"{callback_url}&fp={order}")
 
@@ -145,7 +141,7 @@ def _redeem(is_thief: bool) -> Go:
     def go(scene: Scene, order: str) -> Answer:
         alice = copy.deepcopy(scene.alice)
         alice.cookies.pop(HOST, None)
-        redeem_url = _follow(alice, _follow(alice, scene.stack.url(HOST)))
+        redeem_url = other.follow(alice, other.follow(alice, scene.stack.url(HOST)))
         browser = scene.stack.browser() if is_thief else alice
         return browser.request(f"{redeem_url}&fp={order}")
 
@@ -194,6 +190,10 @@ def _machine(*, is_genuine: bool) -> Go:
     return go
 
 
+def _narrow(name: str, where: str, go: Go, *, may_pass: bool = False, last: str = "") -> Visit:
+    return Visit(name, where, go, may_pass, is_dear=True, is_narrow=True, last=last)
+
+
 VISITS = (
     Visit("anonymous", "auth", _page("")),
     Visit("forged token", "auth", _page("forger")),
@@ -225,18 +225,34 @@ VISITS = (
     Visit("keys", "app", _endpoint("", HOST, f"{PREFIX}/certs")),
     Visit("style sheet", "app", _endpoint("", HOST, f"{PREFIX}/style.css")),
     Visit("method that no endpoint has", "app", _endpoint("", HOST, f"{PREFIX}/certs", "DELETE")),
+    # Other ways in (tests/faults/other_visits.py). Their steps before and behind those of their own are broken above.
+    _narrow("identity for an application", "team", other.ask_who_one_is_as_an_application),
+    _narrow("job", "auth", other.send_job(), may_pass=True),
+    _narrow("job with a stranger's token", "auth", other.send_job(key="stranger")),
+    _narrow("person from another edge", "auth", other.come_from_edge(), may_pass=True),
+    _narrow("person from another edge with a stranger's token", "auth", other.come_from_edge(key="stranger")),
+    _narrow("identity behind an edge that is gone", "app", other.ask_who_one_is_behind_a_lost_edge),
+    _narrow("evaluated person", "team", other.begin_at("evaluated.test", "alice")),
+    _narrow("login at GitHub", "team", other.begin_at("hub.test")),
+    _narrow("callback from GitHub", "team", other.come_from_github),
+    _narrow("logout of somebody from GitHub", "team", other.log_out_github),
+    _narrow("login by a code", "team", other.begin_at("guests.test")),
+    _narrow("page of a login by a code", "team", other.look_at_code_page),
+    _narrow("order of a code", "team", other.ask_for_code, last="PinRows.take_mail"),
+    _narrow("order of another code", "team", other.ask_for_another_code, last="PinRows.take_mail"),
+    _narrow("code", "team", other.type_code),
+    _narrow("callback where a code was wanted", "team", other.come_back_without_code),
+    _narrow("logout of a guest", "team", other.log_out_guest),
+    _narrow("provider's logout of a session", "team", other.tell_logout(sid="a-session-of-theirs")),
+    _narrow("provider's logout of a person", "team", other.tell_logout(sub="a-person-of-theirs")),
+    _narrow("stranger's logout", "team", other.tell_logout(key="stranger", sub="a-person-of-theirs")),
 )
 
 
 @contextmanager
 def set_scene(directory: Path) -> Iterator[Scene]:
     """A stack whose authd has every failpoint, and the people in it. nginx waits 2 s for whatever it asks."""
-    with start_stack(
-        directory,
-        people=(ALICE, BOB, CAROL, MALLORY),
-        settings={"decision_cache_seconds": 0, "workers": 2, "idle_timeout": "1h"},
-        program=("tests.faults.serve_with_failpoints",),
-    ) as stack:
+    with running_partners(directory) as partners, _start(directory, partners) as stack:
         _shorten_waits(stack)
         mallory = stack.log_in(stack.url(OTHER_HOST), "mallory")
         mallory.cookies[HOST] = {COOKIE: mallory.cookies[OTHER_HOST][COOKIE]}
@@ -247,10 +263,29 @@ def set_scene(directory: Path) -> Iterator[Scene]:
         carol.request(stack.url(HOST, f"{PREFIX}/logout"), method="POST", form={}, headers=())
         _exclude_bob(stack, bob)
         machine = _make_machine(stack)
-        prepared = Scene(stack, directory / "failpoints.log", alice, bob, kept, mallory, forger, machine)
+        log = directory / "failpoints.log"
+        prepared = Scene(stack, log, alice, bob, kept, mallory, forger, machine, partners)
         for number in range(40):  # so that every worker knows the machine, and its visit is that of every day
             _machine(is_genuine=True)(prepared, f"warm{number}~none~none")
         yield prepared
+
+
+def _start(directory: Path, partners: Partners) -> AbstractContextManager[Stack]:
+    company = [each | {"allowed_idps": ["corp"]} for each in DEFAULT_APPLICATIONS]
+    return start_stack(
+        directory,
+        applications=[*company, *partners.describe_applications()],
+        people=(ALICE, BOB, CAROL, MALLORY),
+        settings={
+            "decision_cache_seconds": 0,
+            "workers": 2,
+            "idle_timeout": "1h",
+            "login_rate_limit": {"per_address": 100_000, "per_person": 100_000, "window": "1m"},
+            "token_issuers": partners.describe_token_issuers(),
+        },
+        program=("tests.faults.serve_with_failpoints",),
+        more_providers=partners.describe_providers(),
+    )
 
 
 def _make_machine(stack: Stack) -> Machine:

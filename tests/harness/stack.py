@@ -214,11 +214,14 @@ def start_stack(
     program: Sequence[str] = ("authd.cli", "serve"),
     team: str = TEAM,
     client_settings: dict[str, Any] | None = None,
+    more_providers: Sequence[dict[str, Any]] = (),
 ) -> Iterator[Stack]:
     """Run everything. `locations` maps a host to nginx locations of its own instead of one `location /`.
 
     `team` is the team host. Programs that look names up reach it as `localhost` alone. `client_settings` are how the
     provider knows authd.
+
+    `more_providers` stand after the company's in the configuration.
 
     `program` is the module that is run as authd, with its first arguments.
     """
@@ -237,7 +240,11 @@ def start_stack(
         provider = cleanup.enter_context(start_identity_provider(directory / "idp", people=people, clients=[client]))
         application = cleanup.enter_context(EchoApplication())
         config = _write_config(
-            directory, f"{team}:{port}", provider.issuer, applications, settings or {}, provider_settings or {}
+            directory,
+            f"{team}:{port}",
+            applications,
+            settings or {},
+            [_describe_provider(directory, provider.issuer) | (provider_settings or {}), *more_providers],
         )
         hosts = _hosts(applications)
         _render_nginx(directory)
@@ -256,27 +263,29 @@ def start_stack(
 def _write_config(
     directory: Path,
     team_domain: str,
-    issuer: str,
     applications: Sequence[dict[str, Any]],
     settings: dict[str, Any],
-    provider_settings: dict[str, Any],
+    providers: list[dict[str, Any]],
 ) -> dict[str, Any]:
     _write_secret(directory / "secret", base64.b64encode(os.urandom(32)).decode())
-    _write_secret(directory / "corp.secret", "client-secret-of-the-tests")
-    provider = {"id": "corp", "type": "oidc", "name": "Company login", "issuer": issuer, "client_id": "authd"}
-    provider |= {"client_secret_file": "corp.secret", "scopes": ["openid", "email", "profile", "groups"]}
     config = {
         "team_domain": team_domain,
         "listen": f"unix:{directory}/authd.sock",
         "state": f"sqlite:{directory}/authd.db",
         "secret_file": "secret",
-        "identity_providers": [provider | provider_settings],
+        "identity_providers": providers,
         "applications": list(applications),
         "login_rate_limit": {"per_address": 1000, "per_person": 1000, "window": "1m"},
         **settings,
     }
     (directory / "authd.yml").write_text(yaml.safe_dump(config))
     return config
+
+
+def _describe_provider(directory: Path, issuer: str) -> dict[str, Any]:
+    _write_secret(directory / "corp.secret", "client-secret-of-the-tests")
+    provider = {"id": "corp", "type": "oidc", "name": "Company login", "issuer": issuer, "client_id": "authd"}
+    return provider | {"client_secret_file": "corp.secret", "scopes": ["openid", "email", "profile", "groups"]}
 
 
 def _write_secret(path: Path, text: str) -> None:

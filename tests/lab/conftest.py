@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 
 from tests.demo.certificates import ensure_certificates
 from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
+from tests.lab.figures import list_told, tell
 from tests.lab.machines import Lab, find_obstacle, running_machines
 from tests.lab.provider import running_provider
-from tests.lab.provision import deploy
-from tests.lab.release import build_wheels
+from tests.lab.provision import Deployment, make_secret
+from tests.release.bundles import ensure_bundle
 
 REQUIRED = "AUTHD_LAB"
 
@@ -22,6 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "lab":
             item.add_marker(pytest.mark.lab)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for sentence in list_told():
+        terminalreporter.write_line(f"lab: {sentence}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,9 +49,23 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def estate(certificates: Path, _lab_is_possible: None) -> Iterator[Lab]:
-    """The whole estate, deployed on machines that were empty. Each test leaves it as whole as it found it."""
-    wheels = build_wheels()
+def bundle() -> Path:
+    """The release that is deployed first."""
+    return ensure_bundle("lab.1")
+
+
+@pytest.fixture(scope="session")
+def deployment(certificates: Path, bundle: Path, _lab_is_possible: None) -> Iterator[Deployment]:
+    """The whole estate, deployed on machines that were empty."""
     with running_machines(NUMBERS, also=CLIENTS, names=NAMES) as lab, running_provider(lab, certificates):
-        deploy(lab, certificates, wheels)
-        yield lab
+        made = Deployment(lab, certificates, make_secret())
+        began = time.monotonic()
+        made.deploy(bundle)
+        tell(f"{time.monotonic() - began:.0f} s from booted machines to the whole estate")
+        yield made
+
+
+@pytest.fixture
+def estate(deployment: Deployment) -> Lab:
+    """Its machines. Each test leaves them as whole as it found them."""
+    return deployment.lab

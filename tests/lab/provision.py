@@ -1,4 +1,4 @@
-"""Deploys the estate by hand, as docs/install.md, redis.md and tunnels.md tell an operator to."""
+"""Deploys the estate: edges by the playbook, the rest by hand as docs/redis.md and tunnels.md tell an operator to."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tests.harness.redis import PASSWORD, read_documented_user
 from tests.lab.estate import (
@@ -24,24 +29,8 @@ from tests.lab.estate import (
 )
 from tests.lab.machines import Lab, Machine
 from tests.lab.network import NETWORK, OPERATOR
+from tests.lab.playbook import Run, run_playbook
 
-_SITE = """
-server {{
-    listen 443 ssl http2;
-    server_name {host};
-    ssl_certificate /etc/nginx/tls/server.pem;
-    ssl_certificate_key /etc/nginx/tls/server.key;
-    {body}
-}}
-"""
-_PROTECTED = """include authd/authd-server.conf;
-    location / {{
-        set $authd_app {id};
-        include authd/authd-protect.conf;
-        include authd/authd-identity.conf;
-        {more}
-        proxy_pass http://{upstream};
-    }}"""
 _APPLICATION_UNIT = """[Unit]
 After=network-online.target
 [Service]
@@ -53,14 +42,63 @@ WantedBy=multi-user.target
 _ADMINISTRATOR = "a-password-of-the-lab-alone"
 
 
-def deploy(lab: Lab, certificates: Path, wheels: Path) -> None:
-    """Every host, as far as they do not need each other at the same time. Raises LabError."""
-    secret = base64.b64encode(secrets.token_bytes(32)).decode() + "\n"
-    with ThreadPoolExecutor(3) as at_once:
-        list(at_once.map(lambda name: deploy_store(lab, name), STORES))
-        list(at_once.map(lambda name: deploy_edge(lab, lab[name], certificates, wheels, secret), EDGES))
-        list(at_once.map(lambda name: deploy_origin(lab, lab[name]), ORIGINS))
-    deploy_tunnel(lab)
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the operator has at hand: certificates, and the secret that both edges share."""
+
+    lab: Lab
+    certificates: Path
+    secret: str
+
+    def deploy(self, bundle: Path) -> None:
+        """Every host, as far as they do not need each other at the same time. Raises LabError."""
+        with ThreadPoolExecutor(3) as at_once:
+            list(at_once.map(lambda name: deploy_store(self.lab, name), STORES))
+            list(at_once.map(self._prepare_edge, EDGES))
+            list(at_once.map(lambda name: deploy_origin(self.lab, self.lab[name]), ORIGINS))
+        self.run(bundle, ["authd"])
+        deploy_tunnel(self.lab)
+        self.run(bundle, ["nginx_edge"])
+
+    def run(self, bundle: Path, roles: Sequence[str] = ("authd", "nginx_edge"), *options: str) -> Run:
+        """The playbook over both edges. Raises LabError."""
+        return run_playbook(self.lab, {edge: {} for edge in EDGES}, roles, self.variables(bundle), *options)
+
+    def variables(self, bundle: Path) -> dict[str, Any]:
+        """The inventory's."""
+        sentinels = ",".join(f"{self.lab[name].address}:26379" for name in STORES)
+        state = f"redis+sentinel://authd@{sentinels}/{MASTER}?password_file=/etc/authd/redis.password"
+        pair = {"certificate": self._read("server.pem"), "key": self._read("server.key")}
+        return {
+            "authd_release_file": str(bundle),
+            "authd_config": yaml.safe_load(render_authd_config(state)),
+            "authd_secret_files": {"corp.secret": CLIENT_SECRET, "redis.password": PASSWORD},
+            "authd_secret": self.secret,
+            "nginx_edge_team_domain": TEAM,
+            "nginx_edge_certificates": dict.fromkeys([TEAM, *SERVED_BY], pair),
+            "nginx_edge_http_includes": ["authd/authd-tunnels.conf"],
+            "nginx_edge_hosts": [
+                {"domain": host, "app": host.partition(".")[0], "upstream": f"http://{self._upstream(origin)}"}
+                for host, origin in SERVED_BY.items()
+            ],
+        }
+
+    def _upstream(self, origin: str) -> str:
+        return "authd_tunnel_wiki" if origin == "origin2" else f"{self.lab[origin].address}:{APPLICATION_PORT}"
+
+    def _prepare_edge(self, name: str) -> None:
+        """What no role does: the provider's authority is nobody's the machine knows. And the firewall."""
+        machine = self.lab[name]
+        machine.write("/usr/local/share/ca-certificates/lab.crt", self._read("ca.pem"))
+        machine.shell("update-ca-certificates")
+        _lock(self.lab, machine, ["tcp dport { 80, 443, 7844 } accept", *_between_stores(self.lab)])
+
+    def _read(self, name: str) -> str:
+        return (self.certificates / name).read_text()
+
+
+def make_secret() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def deploy_store(lab: Lab, name: str) -> None:
@@ -86,50 +124,6 @@ def deploy_store(lab: Lab, name: str) -> None:
         _lock(lab, machine, _between_stores(lab))
 
 
-def deploy_edge(lab: Lab, machine: Machine, certificates: Path, wheels: Path, secret: str) -> None:
-    """nginx, authd and the sshd of tunnels."""
-    _install(machine, "nginx-light", "python3-venv")
-    install_release(machine, wheels, "first")
-    machine.shell("""
-        adduser --quiet --system --group --home /var/lib/authd --no-create-home authd
-        install -d -o root -g authd -m 0750 /etc/authd
-        install -d -o www-data -g www-data -m 0700 /var/cache/authd-nginx
-        install -d -m 0755 /etc/authd-tunnel
-        ssh-keygen -q -t ed25519 -N '' -C '' -f /etc/authd-tunnel/host_ed25519
-        rm /etc/nginx/sites-enabled/default""")
-    sentinels = ",".join(f"{lab[name].address}:26379" for name in STORES)
-    state = f"redis+sentinel://authd@{sentinels}/{MASTER}?password_file=/etc/authd/redis.password"
-    machine.write("/etc/authd/authd.yml", render_authd_config(state))
-    for name, content in (("secret", secret), ("corp.secret", CLIENT_SECRET), ("redis.password", PASSWORD)):
-        machine.write(f"/etc/authd/{name}", content, 0o600)
-    for source, target in (
-        ("ca.pem", "/usr/local/share/ca-certificates/lab.crt"),
-        ("server.pem", "/etc/nginx/tls/server.pem"),
-        ("server.key", "/etc/nginx/tls/server.key"),
-    ):
-        machine.write(target, (certificates / source).read_text(), 0o600 if source.endswith(".key") else 0o644)
-    machine.write("/etc/nginx/conf.d/authd.conf", "include authd/authd-http.conf;\ninclude authd/authd-default.conf;\n")
-    machine.shell("""
-        update-ca-certificates
-        chown authd: /etc/authd/secret /etc/authd/*.secret /etc/authd/redis.password
-        authd check-config
-        authd nginx render --out /etc/nginx/authd
-        install -m 0644 /opt/authd/current/lib/python3*/site-packages/authd/systemd/authd.service /etc/systemd/system/
-        systemctl daemon-reload
-        systemctl enable --now authd""")
-    _lock(lab, machine, ["tcp dport { 80, 443, 7844 } accept", *_between_stores(lab)])
-
-
-def install_release(machine: Machine, wheels: Path, version: str) -> None:
-    """Beside what is there; /opt/authd/current then leads to it."""
-    shutil.copytree(wheels, machine.root / f"srv/wheels-{version}")
-    machine.shell(f"""
-        python3 -m venv /opt/authd/releases/{version}
-        /opt/authd/releases/{version}/bin/pip install --quiet --no-index --no-deps /srv/wheels-{version}/*.whl
-        ln -sfn releases/{version} /opt/authd/current
-        ln -sf /opt/authd/current/bin/authd /usr/local/bin/authd""")
-
-
 def deploy_origin(lab: Lab, machine: Machine) -> None:
     """The application; origin1 opens its port for the edges, origin2 none for anybody."""
     is_open = machine.name == "origin1"
@@ -151,6 +145,8 @@ def deploy_tunnel(lab: Lab) -> None:
     public = (origin.root / "etc/authd-tunnel/id_ed25519.pub").read_text().strip()
     for edge in EDGES:
         lab[edge].shell(f"""
+            install -d -m 0755 /etc/authd-tunnel /etc/nginx/authd
+            ssh-keygen -q -t ed25519 -N '' -C '' -f /etc/authd-tunnel/host_ed25519
             authd tunnel add-origin wiki --public-key '{public}'
             authd tunnel render edge --out /etc/authd-tunnel/rendered --program /usr/local/bin/authd
             cd /etc/authd-tunnel/rendered
@@ -160,7 +156,6 @@ def deploy_tunnel(lab: Lab) -> None:
             cp authd-tunnels.conf authd-tunnel-proxy.conf /etc/nginx/authd/
             systemctl daemon-reload
             systemctl enable --now authd-tunnel-edge.socket authd-tunnel-watch.service""")
-        _write_sites(lab, lab[edge])
     rendered = lab.directory / "rendered"
     command = [
         sys.executable,
@@ -189,22 +184,6 @@ def deploy_tunnel(lab: Lab) -> None:
         cp authd-tunnel@.service /etc/systemd/system/
         systemctl daemon-reload
         systemctl enable --now {units}""")
-
-
-def _write_sites(lab: Lab, machine: Machine) -> None:
-    include = "include authd/authd-tunnels.conf;\n"
-    sites = [_SITE.format(host=TEAM, body="include authd/authd-team.conf;")]
-    for host, origin in SERVED_BY.items():
-        is_direct = origin == "origin1"
-        upstream = f"{lab[origin].address}:{APPLICATION_PORT}" if is_direct else "authd_tunnel_wiki"
-        more = "" if is_direct else "include authd/authd-tunnel-proxy.conf;"
-        body = _PROTECTED.format(id=host.partition(".")[0], upstream=upstream, more=more)
-        sites.append(_SITE.format(host=host, body=body))
-    machine.write("/etc/nginx/sites-enabled/estate", include + "".join(sites))
-    machine.shell("""
-        sed -i 's/worker_connections 768/worker_connections 4096/' /etc/nginx/nginx.conf
-        nginx -t
-        systemctl reload nginx""")
 
 
 def _install(machine: Machine, *packages: str) -> None:

@@ -47,7 +47,7 @@ class GithubServer:
         """Further headers of an answer, by path."""
         self.message = "as the test wants it"
         self.asked: list[str] = []
-        self.challenge = ""
+        self.challenges: set[str] = set()
 
     def add_person(self, login: str, number: int, *, organisations: list[str], teams: list[str]) -> str:
         """Somebody who logs in from now on; their token. `teams` are written `organisation/slug`."""
@@ -64,13 +64,13 @@ class GithubServer:
 
     def authorize(self, query: dict[str, list[str]]) -> str:
         """Whoever comes agrees: the address of the callback."""
-        self.challenge = query["code_challenge"][0]
+        self.challenges.add(query["code_challenge"][0])
         return f"{query['redirect_uri'][0]}?{urlencode({'code': 'c', 'state': query['state'][0]})}"
 
     def answer_token(self, form: dict[str, list[str]]) -> dict[str, Any]:
-        """As GitHub: errors come with 200, and the verifier is checked against the challenge of the beginning."""
+        """As GitHub: errors come with 200, and the verifier is checked against the challenges of those who began."""
         digest = hashlib.sha256(form["code_verifier"][0].encode()).digest()
-        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() != self.challenge:
+        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode() not in self.challenges:
             return {"error": "bad_verification_code", "error_description": "The code passed is incorrect or expired."}
         if (form["client_id"], form["client_secret"]) != ([CLIENT_ID], [CLIENT_SECRET]):
             return {"error": "incorrect_client_credentials"}

@@ -52,7 +52,7 @@ async def log_in(github: GithubServer, provider: GithubProvider, verifier: str =
 
 async def log_in_whole(github: GithubServer, provider: GithubProvider, verifier: str = VERIFIER) -> Vouched:
     url = await provider.begin(state="s", nonce="n", code_verifier=VERIFIER, prompt=None)
-    github.challenge = parse_qs(urlsplit(url).query)["code_challenge"][0]
+    github.challenges.add(parse_qs(urlsplit(url).query)["code_challenge"][0])
     return await provider.finish("code=c&state=s", nonce="n", code_verifier=verifier)
 
 
