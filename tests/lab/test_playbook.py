@@ -8,12 +8,8 @@ from tests.lab.estate import EDGES
 from tests.lab.figures import tell
 from tests.lab.provision import Deployment
 
-# On an idle machine a second run must be through in 60 seconds; a busy one is forgiven.
-_SECOND_RUN_SECONDS = 300
-
 
 def test_a_second_run_changes_nothing(deployment: Deployment, bundle: Path) -> None:
     run = deployment.run(bundle)
     tell(f"{run.seconds:.0f} s for a second run of the playbook over both edges")
     assert run.changed == dict.fromkeys(EDGES, 0), run.changes
-    assert run.seconds < _SECOND_RUN_SECONDS

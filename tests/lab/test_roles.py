@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
+from tests.lab.figures import tell
 from tests.lab.machines import Lab, Machine, running_machines
 from tests.release.bundles import ensure_bundle, version_of
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = ROOT / ".cache/ansible"
 REQUESTS = 10_000
-SECOND_RUN_SECONDS = 60
 ROLES = ("authd", "nginx_edge")
 APPLICATION = """
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -160,14 +160,10 @@ def test_a_fresh_machine_becomes_an_edge(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize("option", [(), ("--check",)], ids=["run", "check"])
-def test_a_second_run_changes_nothing_and_is_quick(edge: Edge, option: tuple[str, ...]) -> None:
-    """Timed again where the machine was busy with something else."""
-    for _ in range(3):
-        played = edge.play(*option)
-        assert (played.is_good, played.count("changed")) == (True, 0), played.output[-3000:]
-        if played.seconds < SECOND_RUN_SECONDS:
-            return
-    raise AssertionError(f"the last of three took {played.seconds:.0f} s")
+def test_a_second_run_changes_nothing(edge: Edge, option: tuple[str, ...]) -> None:
+    played = edge.play(*option)
+    assert (played.is_good, played.count("changed")) == (True, 0), played.output[-3000:]
+    tell(f"{played.seconds:.0f} s for a second run of the roles over one edge ({' '.join(option) or 'no option'})")
 
 
 def test_every_unit_that_runs_is_hardened(edge: Edge) -> None:
