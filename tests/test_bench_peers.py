@@ -7,10 +7,12 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from bench.load import Load
 from bench.peers import measure
 from bench.peers.gate import Gate, Place, Way
 from bench.peers.site import PAGE, ask, forge, judge, running_site
@@ -48,7 +50,7 @@ def test_what_is_absent_is_named_with_what_it_wants(monkeypatch: pytest.MonkeyPa
     present, absent = measure.find_peers({})
     assert not present
     assert list(absent) == list(measure.PEERS)
-    lines = measure.render_lines({"cases": [], "absent": absent})
+    lines = measure.render_lines({"cases": [], "absent": absent, "failed": {}})
     assert any(line.startswith("absent: vouch-proxy (give --peer vouch-proxy=PATH") for line in lines)
 
 
@@ -64,8 +66,8 @@ def test_ratios_are_those_within_a_round() -> None:
     ]
     row = measure.summarise(rounds, listed)[-1]
     assert (row["unprotected"], row["floor"]) == ([0.2, 0.1, 0.4], [0.4, 0.1, 0.5])
-    lines = measure.render_lines({"cases": [row], "absent": {}})
-    assert lines[-1] == ("| theirs | what theirs is | 20 | 0.20 [0.10 to 0.40] | 0.40 [0.10 to 0.50] | 100 |")
+    lines = measure.render_lines({"cases": [row], "absent": {}, "failed": {"other": "no gate"}})
+    assert lines[-2] == ("| theirs | what theirs is | 20 | 0.20 [0.10 to 0.40] | 0.40 [0.10 to 0.50] | 100 |")
 
 
 def test_all_rounds_together_take_no_longer_than_they_may() -> None:
@@ -112,12 +114,36 @@ def test_a_gate_is_reached_by_three_ways(place: Place) -> None:
 
     gate = Gate("1", render, lambda browser: browser.cookies.update({place.host: {"session": "good"}}))
     with running_site(gate, place) as site:
-        assert [ask(port, site.host, site.cookie) for port in site.ports] == [(200, PAGE)] * 3
+        assert [ask(port, site.host, site.cookie) for port in site.ports.values()] == [(200, PAGE)] * 3
     assert [(way.address == "gate", "proxy_cache gate" in way.directives, way.caches) for way in ways] == [
         (False, False, False),
         (True, False, False),
         (True, True, True),
+        # Where people log in.
+        (False, False, False),
     ]
+
+
+@pytest.mark.nginx
+def test_a_gate_that_does_not_start_costs_no_row_but_its_own(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        started = measure._start(stack, tmp_path, {"oauth2-proxy": Path("/bin/false")})
+    assert {each.gate for each in started.listed} == {"none", "authd"}
+    assert "did not start" in started.failed["oauth2-proxy"]
+    lines = measure.render_lines({"cases": [], "absent": {}, "failed": started.failed})
+    assert lines[-1].startswith("not measured: oauth2-proxy (false did not start")
+
+
+def test_errors_of_others_are_said_and_ours_end_the_run() -> None:
+    def of(gate: str, name: str, errors: int) -> measure.Named:
+        return measure.Named(gate, Case(name, name, lambda seconds: Load(10.0, errors, 10)), [])
+
+    bases = [of("none", "unprotected", 0), of("none", "floor", 0)]
+    theirs = [*bases, of("authelia", "theirs", 1)]
+    row = measure.summarise([measure._run_round(theirs, 1, 0)], theirs)[-1]
+    assert "answers were errors" in measure.render_lines({"cases": [row], "absent": {}, "failed": {}})[-1]
+    with pytest.raises(SystemExit, match="ours"):
+        measure._run_round([*bases, of("authd", "ours", 1)], 1, 0)
 
 
 @pytest.fixture
@@ -128,13 +154,14 @@ def place(tmp_path: Path, provider: IdentityProvider) -> Place:
 @pytest.mark.nginx
 @pytest.mark.parametrize("name", list(measure.PEERS))
 def test_a_gate_that_is_here_lets_in_whom_it_must(name: str, tmp_path: Path, provider: IdentityProvider) -> None:
-    present, absent = measure.find_peers({})
+    named = dict(map(measure.parse_peer, os.environ.get("AUTHD_BENCH_PEERS", "").split()))
+    present, absent = measure.find_peers(named)
     if name not in present:
         pytest.skip(f"absent: {absent[name]}")
     peer = measure.PEERS[name]
     place = Place(present[name], tmp_path, peer.host, find_free_port(), provider, SECRET)
     with peer.run(place) as gate, running_site(gate, place) as site:
-        for port in site.ports:
+        for port in site.ports.values():
             judge(site, port)
         if gate.process:
             assert measure.read_processor_seconds(gate.process.pid) > 0

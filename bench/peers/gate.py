@@ -55,13 +55,14 @@ class Place:
 class Gate:
     """A gate that runs. `render_site` writes what stands within `server {}` of nginx but for `listen`.
 
-    `process` is whose processor time is the gate's; None where that is nginx itself, which then needs `modules`.
+    `process` is whose processor time is the gate's. `in_nginx`: there is none, since the gate is nginx, with `modules`.
     """
 
     version: str
     render_site: Callable[[Way], str]
     log_in: Callable[[Browser], None]
     process: subprocess.Popen[bytes] | None = None
+    in_nginx: bool = False
     http: str = ""
     modules: Sequence[Path] = ()
     library_directory: Path | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import secrets
 import shutil
@@ -16,21 +17,30 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from subprocess import CalledProcessError
 from typing import Any
 
 from bench.installation import HOST, run_installation
 from bench.load import Load, run_wrk
+from bench.peers.authelia import AUTHELIA
 from bench.peers.gate import ACCOUNT, Gate, Place
+from bench.peers.lua_resty_openidc import LUA_RESTY_OPENIDC
+from bench.peers.nginx_ldap_auth_service import NGINX_LDAP_AUTH_SERVICE
 from bench.peers.oauth2_proxy import OAUTH2_PROXY
 from bench.peers.site import Site, judge, running_site
 from bench.peers.vouch_proxy import VOUCH_PROXY
-from bench.through_nginx import Case, run_round
-from tests.harness.idp import IdentityProvider, Person, start_identity_provider
-from tests.harness.nginx import find_free_port
+from bench.through_nginx import Case
+from tests.harness.idp import IdentityProvider, IdentityProviderError, Person, start_identity_provider
+from tests.harness.nginx import NginxRefusedError, find_free_port
 
-PEERS = {peer.name: peer for peer in (OAUTH2_PROXY, VOUCH_PROXY)}
+PEERS = {peer.name: peer for peer in (OAUTH2_PROXY, VOUCH_PROXY, AUTHELIA, LUA_RESTY_OPENIDC, NGINX_LDAP_AUTH_SERVICE)}
 # What all rounds together may take, without starting: the rest of the time is other parts'.
 _MOST_SECONDS = 130
+_WHAT = {
+    "documented": "asked each time, as documented",
+    "kept": "asked each time, connections kept open",
+    "cached": "cached by nginx",
+}
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,6 +51,15 @@ class Named:
     gate: str
     case: Case
     used: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What is measured, the versions of others' gates, and why one that is here is not among them."""
+
+    listed: list[Named]
+    versions: dict[str, str]
+    failed: dict[str, str]
 
 
 def parse_peer(text: str) -> tuple[str, Path]:
@@ -69,19 +88,39 @@ def find_peers(named: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, st
 
 
 def measure_peers(directory: Path, rounds: int, seconds: int, named: Mapping[str, Path]) -> dict[str, Any]:
-    """Cases, versions and what is absent. Raises RuntimeError where something is no gate."""
+    """Cases, versions, and why a gate has none: it is not here (`absent`), or did not stand the proof (`failed`)."""
     present, absent = find_peers(named)
     with ExitStack() as stack:
-        listed, versions = _start(stack, directory, present)
-        cases = [each.case for each in listed]
-        seconds = choose_seconds(len(cases), rounds, seconds)
-        taken = [run_round(cases, seconds, number) for number in range(rounds)]
-    return {"seconds": seconds, "versions": versions, "absent": absent, "cases": summarise(taken, listed)}
+        started = _start(stack, directory, present)
+        seconds = choose_seconds(len(started.listed), rounds, seconds)
+        taken = [_run_round(started.listed, seconds, number) for number in range(rounds)]
+    return {
+        "seconds": seconds,
+        "versions": started.versions,
+        "absent": absent,
+        "failed": started.failed,
+        "cases": summarise(taken, started.listed),
+    }
 
 
 def choose_seconds(cases: int, rounds: int, seconds: int) -> int:
     """How long each case is loaded: what was asked for, but all of them together no longer than _MOST_SECONDS."""
     return max(1, min(seconds, _MOST_SECONDS // (cases * rounds)))
+
+
+def _run_round(listed: Sequence[Named], seconds: int, number: int) -> dict[str, float]:
+    """Requests a second of each case; not a number where another's gate failed. Ours may not: SystemExit."""
+    print(f"round {number + 1}: ", end="", file=sys.stderr, flush=True)
+    rates = {}
+    for each in listed:
+        name = each.case.name
+        load = each.case.run(seconds)
+        if load.errors and each.gate not in PEERS:
+            raise SystemExit(f"{name}: {load.errors} answers were errors; the figure would mean nothing")
+        rates[name] = math.nan if load.errors else load.requests_per_second
+        print(f"{name} {rates[name]:,.0f}/s  ", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return rates
 
 
 def summarise(rounds: Sequence[dict[str, float]], listed: Sequence[Named]) -> list[dict[str, Any]]:
@@ -90,12 +129,15 @@ def summarise(rounds: Sequence[dict[str, float]], listed: Sequence[Named]) -> li
     for each in listed:
         name = each.case.name
         row: dict[str, Any] = {"gate": each.gate, "case": name, "what": each.case.what}
+        rows.append(row)
+        if any(math.isnan(rates[name]) for rates in rounds):
+            row["requests_per_second"] = None
+            continue
         row["requests_per_second"] = round(median(rates[name] for rates in rounds))
         for base in ("unprotected", "floor"):
             ratios = [rates[name] / rates[base] for rates in rounds]
             row[base] = [round(value, 3) for value in (median(ratios), min(ratios), max(ratios))]
         row["gate_us"] = round(median(each.used)) if each.used else None
-        rows.append(row)
     return rows
 
 
@@ -104,10 +146,13 @@ def render_lines(found: dict[str, Any]) -> list[str]:
     head = ["| gate | case | requests/s | of unprotected | of the floor | the gate's processor time, µs |"]
     head.append("| --- | --- | ---: | --- | --- | ---: |")
     missing = [f"absent: {name} ({why})" for name, why in found["absent"].items()]
-    return [*head, *map(_render_row, found["cases"]), *missing]
+    failed = [f"not measured: {name} ({why})" for name, why in found["failed"].items()]
+    return [*head, *map(_render_row, found["cases"]), *missing, *failed]
 
 
 def _render_row(row: dict[str, Any]) -> str:
+    if row["requests_per_second"] is None:
+        return f"| {row['gate']} | {row['what']} | answers were errors | | | |"
     ratios = " | ".join(
         f"{row[base][0]:.2f} [{row[base][1]:.2f} to {row[base][2]:.2f}]" for base in ("unprotected", "floor")
     )
@@ -115,22 +160,28 @@ def _render_row(row: dict[str, Any]) -> str:
     return f"| {row['gate']} | {row['what']} | {row['requests_per_second']:,} | {ratios} | {used} |"
 
 
-def _start(stack: ExitStack, directory: Path, present: Mapping[str, Path]) -> tuple[list[Named], dict[str, str]]:
+def _start(stack: ExitStack, directory: Path, present: Mapping[str, Path]) -> Started:
     """Everything at once: each case is measured in each round."""
-    listed = _start_authd(stack, directory)
+    started = Started(_start_authd(stack, directory), {}, {})
     client_secret = secrets.token_urlsafe(32)
     provider = stack.enter_context(_run_provider(directory, present, client_secret)) if present else None
-    versions = {}
     for name, path in present.items():
         assert provider is not None
-        peer = PEERS[name]
         print(f"starting {name} ...", file=sys.stderr, flush=True)
-        place = Place(path, directory / name, peer.host, find_free_port(), provider, client_secret)
+        place = Place(path, directory / name, PEERS[name].host, find_free_port(), provider, client_secret)
         place.directory.mkdir()
-        gate = stack.enter_context(peer.run(place))
-        versions[name] = gate.version
-        listed += _list_cases(name, gate, stack.enter_context(running_site(gate, place)))
-    return listed, versions
+        with ExitStack() as its_own:
+            try:
+                gate = its_own.enter_context(PEERS[name].run(place))
+                site = its_own.enter_context(running_site(gate, place))
+            except (RuntimeError, OSError, NginxRefusedError, IdentityProviderError, CalledProcessError) as error:
+                # Somebody else's program is no reason to lose everybody's figures.
+                started.failed[name] = str(error)
+                continue
+            stack.push(its_own.pop_all())
+        started.versions[name] = gate.version
+        started.listed.extend(_list_cases(name, gate, site))
+    return started
 
 
 @contextlib.contextmanager
@@ -172,12 +223,8 @@ def _list_cases(name: str, gate: Gate, site: Site) -> list[Named]:
         used: list[float] = []
         return Named(name, Case(f"{name} {kind}", what, _timed(load, process, used)), used)
 
-    return [
-        case("documented", "asked each time, as documented", site.documented, site.cookie),
-        case("kept", "asked each time, connections kept open", site.kept, site.cookie),
-        case("cached", "cached by nginx", site.cached, site.cookie),
-        case("anonymous", "anonymous", site.documented, ""),
-    ]
+    cases = [case(kind, _WHAT[kind], port, site.cookie) for kind, port in site.ports.items()]
+    return [*cases, case("anonymous", "anonymous", site.ports["documented"], "")]
 
 
 def _timed(load: Callable[[int], Load], process: int | None, used: list[float]) -> Callable[[int], Load]:

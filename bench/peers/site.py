@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,34 +32,33 @@ _CACHED = """
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A gate behind nginx. `documented` opens a connection for each check where the documentation does; the two others
-    keep connections open, as authd's files do. `cookie` is a session's."""
+    """A gate behind nginx. `cookie` is a session's. `ports` are those of the ways to the gate: `documented` opens a
+    connection for each check where the documentation does; `kept` and `cached` keep connections open, as authd's files
+    do, and are not there where the gate is nginx itself."""
 
     host: str
-    documented: int
-    kept: int
-    cached: int
+    ports: Mapping[str, int]
     cookie: str
-
-    @property
-    def ports(self) -> tuple[int, int, int]:
-        """Of each way to the gate."""
-        return self.documented, self.kept, self.cached
 
 
 @contextlib.contextmanager
 def running_site(gate: Gate, place: Place) -> Iterator[Site]:
     """Start nginx, log in, and see that the gate lets in whom it must, and nobody else. Raises RuntimeError."""
-    tls, documented, kept, cached = (find_free_port() for _ in range(4))
-    http_text = _render_http(gate, place, tls, documented, kept, cached)
+    tls = find_free_port()
+    kinds = ("documented",) if gate.in_nginx else ("documented", "kept", "cached")
+    ports = {kind: find_free_port() for kind in kinds}
     with running_nginx(
-        place.directory, http_text, port=documented, modules=gate.modules, library_directory=gate.library_directory
+        place.directory,
+        _render_http(gate, place, tls, ports),
+        port=tls,
+        modules=gate.modules,
+        library_directory=gate.library_directory,
     ):
         browser = Browser(tls)
         gate.log_in(browser)
         jar = browser.cookies.get(place.host, {})
-        site = Site(place.host, documented, kept, cached, "; ".join(f"{name}={value}" for name, value in jar.items()))
-        for port in site.ports:
+        site = Site(place.host, ports, "; ".join(f"{name}={value}" for name, value in jar.items()))
+        for port in ports.values():
             judge(site, port)
         yield site
 
@@ -96,19 +95,21 @@ def _change(value: str) -> str:
     return value[:middle] + other + value[middle + 1 :]
 
 
-def _render_http(gate: Gate, place: Place, tls: int, documented: int, kept: int, cached: int) -> str:
-    directory = place.directory
-    certificate, key = write_certificate(directory / "tls", (place.host,))
+def _render_http(gate: Gate, place: Place, tls: int, ports: Mapping[str, int]) -> str:
+    certificate, key = write_certificate(place.directory / "tls", (place.host,))
     application = f"127.0.0.1:{find_free_port()}"
-    cache = _make(directory / "cache")
+    cache = _make(place.directory / "cache")
     alone = f"127.0.0.1:{place.port}"
     ways = {
-        f"listen 127.0.0.1:{documented}; listen 127.0.0.1:{tls} ssl;": Way(alone),
-        f"listen 127.0.0.1:{kept};": Way("gate", _KEPT_ALIVE),
-        f"listen 127.0.0.1:{cached};": Way("gate", _KEPT_ALIVE + _CACHED, caches=True),
+        "documented": Way(alone),
+        "kept": Way("gate", _KEPT_ALIVE),
+        "cached": Way("gate", _KEPT_ALIVE + _CACHED, caches=True),
     }
+    sites = {f"listen 127.0.0.1:{port};": ways[kind] for kind, port in ports.items()}
+    # People log in here.
+    sites[f"listen 127.0.0.1:{tls} ssl;"] = ways["documented"]
     servers = "".join(
-        f"server {{ {listen} server_name {place.host}; {gate.render_site(way)} }}" for listen, way in ways.items()
+        f"server {{ {listen} server_name {place.host}; {gate.render_site(way)} }}" for listen, way in sites.items()
     )
     return f"""
     {gate.http}
