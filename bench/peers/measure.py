@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _WHAT = {
     "kept": "asked each time, connections kept open",
     "cached": "cached by nginx",
 }
+_MOST_REST_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -215,29 +217,44 @@ def _list_cases(name: str, gate: Gate, site: Site) -> list[Named]:
 
     def case(kind: str, what: str, port: int, cookie: str) -> Named:
         def load(seconds: int) -> Load:
-            found = run_wrk(port, host=site.host, seconds=seconds, cookie=cookie)
-            # wrk takes a redirect for good: that the session still holds is seen here.
-            judge(site, port)
-            return found
+            return run_wrk(port, host=site.host, seconds=seconds, cookie=cookie)
 
+        # wrk takes a redirect for good: that the session still holds is seen after it.
         used: list[float] = []
-        return Named(name, Case(f"{name} {kind}", what, _timed(load, process, used)), used)
+        measured = _timed(load, process, used, after=lambda: judge(site, port))
+        return Named(name, Case(f"{name} {kind}", what, measured), used)
 
     cases = [case(kind, _WHAT[kind], port, site.cookie) for kind, port in site.ports.items()]
     return [*cases, case("anonymous", "anonymous", site.ports["documented"], "")]
 
 
-def _timed(load: Callable[[int], Load], process: int | None, used: list[float]) -> Callable[[int], Load]:
-    """The same load, which also notes the processor time that a process and its children took for a request."""
+def _timed(
+    load: Callable[[int], Load], process: int | None, used: list[float], after: Callable[[], None] = lambda: None
+) -> Callable[[int], Load]:
+    """The same load, which also notes the processor time that a process and its children took for a request.
+
+    It returns when they rest: a slow gate still works at what it was asked when nobody waits for it any more.
+    """
 
     def run(seconds: int) -> Load:
         before = read_processor_seconds(process) if process else 0.0
         found = load(seconds)
         if process and found.requests:
             used.append((read_processor_seconds(process) - before) / found.requests * 1e6)
+        after()
+        if process:
+            _wait_until_idle(process)
         return found
 
     return run
+
+
+def _wait_until_idle(process: int) -> None:
+    deadline = time.monotonic() + _MOST_REST_SECONDS
+    before = -1.0
+    while (now := read_processor_seconds(process)) > before and time.monotonic() < deadline:
+        before = now
+        time.sleep(0.1)
 
 
 def read_processor_seconds(pid: int) -> float:
