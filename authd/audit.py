@@ -74,7 +74,7 @@ def configure_logging(level: str = "info") -> None:
     root.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
     # Nobody reads these of a line, and they cost as much as the line itself.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fields: Any) -> None:
