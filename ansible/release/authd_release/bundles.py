@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,8 @@ from authd_release.layout import STAMP, Layout, ReleaseError, write
 KEPT_RELEASES = 3
 KEPT_BACKUPS = 5
 _INSTALL_SECONDS = 600
+# What tells one bundle from another.
+_NAMING = ("VERSION", "requirements.lock")
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,33 @@ class Staged:
 
 def stage(layout: Layout, file: Path, *, only_look: bool) -> Staged:
     """Install a bundle beside the others. Raises ReleaseError for what is no whole bundle for this machine."""
+    named = _read_names(file)
+    if named and _is_installed(layout, *named):
+        return Staged(named[0], is_new=False)
     with tempfile.TemporaryDirectory(dir=layout.prefix, prefix=".incoming-") as directory:
         bundle = _unpack(file, Path(directory))
-        version = (bundle / "VERSION").read_text().strip()
-        digest = hashlib.sha256((bundle / "requirements.lock").read_bytes()).hexdigest()
+        version, digest = _name(*((bundle / name).read_bytes() for name in _NAMING))
         is_new = not _is_installed(layout, version, digest)
         if is_new and not only_look:
             _install(layout.releases / version, bundle, version, digest)
     return Staged(version, is_new)
+
+
+def _read_names(file: Path) -> tuple[str, str] | None:
+    """Version and digest from the beginning of a bundle, where they lie before the wheels; None where they do not."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(OSError, EOFError, tarfile.TarError), tarfile.open(file) as archive:
+        for member in archive:
+            name = member.name.partition("/")[2]
+            if name.startswith("wheels/"):
+                break
+            if name in _NAMING and (read := archive.extractfile(member)) is not None:
+                found[name] = read.read()
+    return _name(*(found[name] for name in _NAMING)) if found.keys() == set(_NAMING) else None
+
+
+def _name(version: bytes, lock: bytes) -> tuple[str, str]:
+    return version.decode(errors="replace").strip(), hashlib.sha256(lock).hexdigest()
 
 
 def _unpack(file: Path, directory: Path) -> Path:
@@ -79,7 +101,8 @@ def _install(target: Path, bundle: Path, version: str, digest: str) -> None:
     pip = [str(target / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]
     options = ["--no-index", "--no-deps", "--require-hashes", "--find-links", str(bundle / "wheels")]
     _run_step("the packages", *pip, *options, "-r", str(bundle / "requirements.lock"))
-    os.sync()
+    # This file system alone: what others are writing to theirs may take minutes.
+    _run_step("the packages' files", "sync", "--file-system", str(target))
     write(target / STAMP, json.dumps({"version": version, "lock_sha256": digest}))
 
 
