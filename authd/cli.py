@@ -127,3 +127,7 @@ def config_schema() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"authd {__version__}")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ therefore try once more, alone, and are named; one that fails again has failed. 
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -29,6 +30,7 @@ WITH_REAL_PROCESSES = tuple(
         "tunnel",
     )
 )
+_GROUP = re.compile(r"@(estate|single)$")
 # More than this is no accident.
 MOST_AGAIN = 6
 
@@ -42,7 +44,8 @@ class Failures:
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called for each test's set-up, call and tear-down, from whichever process."""
         if report.failed:
-            self.ids[report.nodeid] = None
+            # Where groups are kept together, the name of the group has come behind.
+            self.ids[_GROUP.sub("", report.nodeid)] = None
 
 
 def main(arguments: list[str]) -> int:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.demo.certificates import ensure_certificates
 from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
 from tests.lab.figures import list_told, tell
-from tests.lab.machines import Lab, find_obstacle, running_machines
+from tests.lab.machines import Lab, find_obstacle, running_machines, wait_until
 from tests.lab.provider import running_provider
-from tests.lab.provision import Deployment, make_secret
+from tests.lab.provision import Deployment, deploy
+from tests.lab.watching import Watch, begin_watch
 from tests.release.bundles import ensure_bundle
 
 REQUIRED = "AUTHD_LAB"
@@ -24,6 +29,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "lab":
             item.add_marker(pytest.mark.lab)
+            # Two processes: one has the estate, which waits a lot; the other all the machines of single tests.
+            fixtures = getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("estate" if "deployment" in fixtures else "single"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The process that runs the tests hands its figures to the one that has the terminal."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["lab_told"] = list_told()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for sentence in getattr(node, "workeroutput", {}).get("lab_told", ()):
+        tell(sentence)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,18 +71,32 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """The release that is deployed first."""
-    return ensure_bundle("lab.1")
+    return ensure_bundle("one")
 
 
 @pytest.fixture(scope="session")
 def deployment(certificates: Path, bundle: Path, _lab_is_possible: None) -> Iterator[Deployment]:
     """The whole estate, deployed on machines that were empty."""
     with running_machines(NUMBERS, also=CLIENTS, names=NAMES) as lab, running_provider(lab, certificates):
-        made = Deployment(lab, certificates, make_secret())
         began = time.monotonic()
-        made.deploy(bundle)
+        made = deploy(lab, certificates, bundle)
         tell(f"{time.monotonic() - began:.0f} s from booted machines to the whole estate")
         yield made
+
+
+@pytest.fixture(scope="session")
+def people(deployment: Deployment) -> Watch:
+    """Logged in once: their sessions hold, or stay revoked, through everything that breaks in a run."""
+    return begin_watch(deployment.lab)
+
+
+@pytest.fixture
+def watch(people: Watch) -> Iterator[Watch]:
+    """Begins with everything whole, and nothing seen yet."""
+    begun = dataclasses.replace(people, seen=Counter(), breaches=[], _is_over=threading.Event())
+    wait_until(begun.is_member_served, "everything is whole", seconds=120)
+    yield begun
+    print(sorted(begun.seen.items()))
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from authd_release.layout import STAMP, Layout, ReleaseError, write
 KEPT_RELEASES = 3
 KEPT_BACKUPS = 5
 _INSTALL_SECONDS = 600
+# Of the package python3-venv, for Debian's own Python.
+_DEBIAN_WHEELS = Path("/usr/share/python-wheels")
 # What tells one bundle from another.
 _NAMING = ("VERSION", "requirements.lock")
 
@@ -97,8 +99,13 @@ def _is_installed(layout: Layout, version: str, digest: str) -> bool:
 def _install(target: Path, bundle: Path, version: str, digest: str) -> None:
     """Make the release's environment. What a run that was cut off has left is made again."""
     shutil.rmtree(target, ignore_errors=True)
-    _run_step("a virtual environment", sys.executable, "-m", "venv", str(target))
-    pip = [str(target / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]
+    # Debian's pip as a file: a copy in each release takes as long to make as the rest, and is never used again.
+    wheels = sorted(_DEBIAN_WHEELS.glob("pip-*.whl")) if sys.base_prefix == "/usr" else []
+    wheel = next(iter(wheels), None)
+    without = ["--without-pip"] if wheel else []
+    _run_step("a virtual environment", sys.executable, "-m", "venv", *without, str(target))
+    program = [str(wheel / "pip")] if wheel else ["-m", "pip"]
+    pip = [str(target / "bin/python"), *program, "install", "--disable-pip-version-check", "--no-cache-dir"]
     options = ["--no-index", "--no-deps", "--require-hashes", "--find-links", str(bundle / "wheels")]
     _run_step("the packages", *pip, *options, "-r", str(bundle / "requirements.lock"))
     # This file system alone: what others are writing to theirs may take minutes.
