@@ -25,6 +25,7 @@ from tests.release.bundles import ensure_bundle
 REQUIRED = "AUTHD_LAB"
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "lab":
