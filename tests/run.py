@@ -7,7 +7,6 @@ therefore try once more, alone, and are named; one that fails again has failed. 
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from typing import Any
@@ -30,7 +29,6 @@ WITH_REAL_PROCESSES = tuple(
         "tunnel",
     )
 )
-_GROUP = re.compile(r"@(estate|single)$")
 # More than this is no accident.
 MOST_AGAIN = 6
 
@@ -44,8 +42,7 @@ class Failures:
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Called for each test's set-up, call and tear-down, from whichever process."""
         if report.failed:
-            # Where groups are kept together, the name of the group has come behind.
-            self.ids[_GROUP.sub("", report.nodeid)] = None
+            self.ids[report.nodeid] = None
 
 
 def main(arguments: list[str]) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.demo.certificates import ensure_certificates
 from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
@@ -23,16 +24,25 @@ from tests.lab.watching import Watch, begin_watch
 from tests.release.bundles import ensure_bundle
 
 REQUIRED = "AUTHD_LAB"
+_OF_THE_ESTATE = {"test_clocks", "test_faults", "test_playbook", "test_upgrade", "test_use"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "lab":
             item.add_marker(pytest.mark.lab)
-            # Two processes: one has the estate, which waits a lot; the other all the machines of single tests.
-            fixtures = getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("estate" if "deployment" in fixtures else "single"))
+
+
+class _TwoHalves(LoadScopeScheduling):  # type: ignore[misc]
+    """One process has the estate, which waits a lot; the other all the machines of single tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "estate" if Path(nodeid.partition("::")[0]).stem in _OF_THE_ESTATE else "single"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _TwoHalves:
+    return _TwoHalves(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
