@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import disturbances, index, ipranges, latency, logins, memory, sessions, through_nginx, tunnel
 from bench.in_process import measure_check
+from bench.peers import measure as peers
 from tests.harness.memory import find_memory_directory
 
 RESULTS = Path(__file__).parent / "results"
@@ -65,6 +66,14 @@ def _parse_options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3, help="how long each case is loaded in each round")
     parser.add_argument("--only", action="append", choices=[part.name for part in PARTS], help="this part; repeatable")
+    parser.add_argument(
+        "--peer",
+        action="append",
+        default=[],
+        type=peers.parse_peer,
+        metavar="NAME=PATH",
+        help=f"where one of {', '.join(peers.PEERS)} is, if not on PATH; repeatable",
+    )
     parser.add_argument("--assert", dest="must_hold", action="store_true", help="exit 1 below what the issues demand")
     return parser.parse_args()
 
@@ -98,6 +107,15 @@ def _judge_nginx(found: dict[str, Any]) -> list[Figure]:
     return [*head, *rows, Figure("", True), *lines, Figure(text, check["median"] <= MOST_CHECK_MICROSECONDS)]
 
 
+def _measure_peers(options: argparse.Namespace, directory: Path) -> dict[str, Any]:
+    return peers.measure_peers(directory, options.rounds, options.seconds, dict(options.peer))
+
+
+def _judge_peers(found: dict[str, Any]) -> list[Figure]:
+    """Nothing is demanded of others."""
+    return [Figure("", True), *(Figure(line, True) for line in peers.render_lines(found))]
+
+
 def _judge_all(module: Any) -> Callable[[Any], list[Figure]]:
     """For a part of one line, or of several."""
 
@@ -110,6 +128,7 @@ def _judge_all(module: Any) -> Callable[[Any], list[Figure]]:
 
 PARTS = (
     Part("nginx", _measure_nginx, _judge_nginx),
+    Part("peers", _measure_peers, _judge_peers),
     Part("disturbances", lambda options, there: disturbances.measure_disturbances(there), _judge_all(disturbances)),
     Part("index", lambda options, there: index.measure_index(there, min(options.rounds, 3)), _judge_all(index)),
     Part("memory", lambda options, there: memory.measure_memory(there), _judge_all(memory)),

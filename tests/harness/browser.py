@@ -73,15 +73,20 @@ class Browser:
         method: str = "GET",
         headers: Iterable[tuple[str, str]] = NAVIGATION,
         form: dict[str, str] | None = None,
+        document: object = None,
     ) -> Answer:
-        """One request, without following a redirect."""
+        """One request, without following a redirect. It sends `form`, or `document` as JSON."""
         parts = urlsplit(url)
         connection = _Connection(self.port, parts.hostname or "", self.source_address, self.machine)
         target = url.partition("#")[0].partition(parts.netloc)[2] or "/"
         sent = [("Host", parts.netloc), *headers, *self._cookie_header(parts.hostname or "")]
-        body = urlencode(form).encode() if form is not None else b""
+        body = b""
         if form is not None:
+            body = urlencode(form).encode()
             sent.append(("Content-Type", "application/x-www-form-urlencoded"))
+        elif document is not None:
+            body = json.dumps(document).encode()
+            sent.append(("Content-Type", "application/json"))
         try:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in [*sent, *([("Content-Length", str(len(body)))] if body else [])]:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +58,16 @@ def find_free_port() -> int:
     raise RuntimeError(f"no free port found from {ports.start} to {ports.stop}")
 
 
-def render_main(directory: Path, http: str, *, workers: int = 1) -> str:
+def render_main(directory: Path, http: str, *, workers: int = 1, modules: Sequence[Path] = ()) -> str:
     """A whole nginx.conf around `http`; relative includes are looked up in `directory`."""
+    loaded = "".join(f"load_module {module};\n" for module in modules)
     user = "user root;" if os.geteuid() == 0 else ""
     temporary = "\n".join(
         f"    {kind}_temp_path {directory}/temp/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""daemon off;
-{user}
+{loaded}{user}
 worker_processes {workers};
 pid {directory}/nginx.pid;
 error_log {directory}/error.log info;
@@ -91,10 +92,22 @@ def check_nginx(directory: Path, http: str) -> str:
     return done.stderr
 
 
-def start_nginx(directory: Path, http: str, *, port: int, workers: int = 1) -> Nginx:
-    """Starts nginx and returns once `port` accepts connections. Raises NginxRefusedError."""
-    command = _prepare(directory, http, workers=workers)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+def start_nginx(
+    directory: Path,
+    http: str,
+    *,
+    port: int,
+    workers: int = 1,
+    modules: Sequence[Path] = (),
+    library_directory: Path | None = None,
+) -> Nginx:
+    """Starts nginx and returns once `port` accepts connections. Raises NginxRefusedError.
+
+    `modules` are loaded first; libraries that they need and the system lacks are in `library_directory`.
+    """
+    command = _prepare(directory, http, workers=workers, modules=modules)
+    environment = os.environ | ({"LD_LIBRARY_PATH": str(library_directory)} if library_directory else {})
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
     nginx = Nginx(directory, process)
     deadline = time.monotonic() + _START_SECONDS
     while not _accepts(port):
@@ -108,8 +121,18 @@ def start_nginx(directory: Path, http: str, *, port: int, workers: int = 1) -> N
 
 
 @contextlib.contextmanager
-def running_nginx(directory: Path, http: str, *, port: int, workers: int = 1) -> Iterator[Nginx]:
-    nginx = start_nginx(directory, http, port=port, workers=workers)
+def running_nginx(
+    directory: Path,
+    http: str,
+    *,
+    port: int,
+    workers: int = 1,
+    modules: Sequence[Path] = (),
+    library_directory: Path | None = None,
+) -> Iterator[Nginx]:
+    nginx = start_nginx(
+        directory, http, port=port, workers=workers, modules=modules, library_directory=library_directory
+    )
     try:
         yield nginx
     finally:
@@ -118,9 +141,9 @@ def running_nginx(directory: Path, http: str, *, port: int, workers: int = 1) ->
         nginx.process.stderr.close()
 
 
-def _prepare(directory: Path, http: str, *, workers: int = 1) -> list[str]:
+def _prepare(directory: Path, http: str, *, workers: int = 1, modules: Sequence[Path] = ()) -> list[str]:
     (directory / "temp").mkdir(parents=True, exist_ok=True)
-    (directory / "nginx.conf").write_text(render_main(directory, http, workers=workers))
+    (directory / "nginx.conf").write_text(render_main(directory, http, workers=workers, modules=modules))
     return [
         NGINX,
         "-p",
