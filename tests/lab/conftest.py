@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.demo.certificates import ensure_certificates
 from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
 from tests.lab.figures import list_told, tell
-from tests.lab.machines import Lab, find_obstacle, running_machines, wait_until
+from tests.lab.machines import Lab, find_obstacle, running_machines
 from tests.lab.provider import running_provider
 from tests.lab.provision import Deployment, deploy
 from tests.lab.watching import Watch, begin_watch
@@ -95,17 +92,10 @@ def deployment(certificates: Path, bundle: Path, _lab_is_possible: None) -> Iter
         yield made
 
 
-@pytest.fixture(scope="session")
-def people(deployment: Deployment) -> Watch:
-    """Logged in once: their sessions hold, or stay revoked, through everything that breaks in a run."""
-    return begin_watch(deployment.lab)
-
-
 @pytest.fixture
-def watch(people: Watch) -> Iterator[Watch]:
-    """Begins with everything whole, and nothing seen yet."""
-    begun = dataclasses.replace(people, seen=Counter(), breaches=[], _is_over=threading.Event())
-    wait_until(begun.is_member_served, "everything is whole", seconds=120)
+def watch(deployment: Deployment) -> Iterator[Watch]:
+    """Begins with everything whole."""
+    begun = begin_watch(deployment.lab)
     yield begun
     print(sorted(begun.seen.items()))
 

@@ -50,10 +50,10 @@ class Run:
         return self
 
 
-def write_play(lab: Lab, hosts: str, roles: Sequence[str]) -> Path:
-    """A playbook of these roles alone."""
+def write_play(directory: Path, hosts: str, roles: Sequence[str]) -> Path:
+    """A playbook of these roles alone. What an inventory looks up lies beside the playbook."""
     play = {"hosts": hosts, "gather_subset": FACTS, "roles": [{"role": f"authd.authd.{role}"} for role in roles]}
-    path = _directory(lab) / f"{'-'.join(roles)}.json"
+    path = directory / f"{'-'.join(roles)}.json"
     path.write_text(json.dumps([play]))
     return path
 

@@ -39,7 +39,7 @@ class Deployment:
 
     def play(self, hosts: str, *roles: str, **variables: Any) -> Run:
         """Some roles over some hosts. Raises LabError."""
-        play = write_play(self.lab, hosts, roles)
+        play = write_play(self.playbook.parent, hosts, roles)
         return run_playbook(self.lab, play, self.inventory, self._with(variables)).must()
 
     def _with(self, variables: dict[str, Any]) -> dict[str, Any]:

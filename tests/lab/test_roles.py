@@ -44,7 +44,7 @@ class Edge:
 
     def play(self, *options: str, roles: tuple[str, ...] = ROLES, **changes: Any) -> Run:
         """Run the roles; `changes` replace variables."""
-        play = write_play(self.lab, "edge1", roles)
+        play = write_play(self.lab.directory, "edge1", roles)
         return run_playbook(self.lab, play, self.inventory, {**self.variables, **changes}, *options)
 
 
