@@ -16,7 +16,8 @@ from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
 from tests.lab.figures import list_told, tell
 from tests.lab.machines import Lab, find_obstacle, running_machines
 from tests.lab.provider import running_provider
-from tests.lab.provision import Deployment, make_secret
+from tests.lab.provision import Deployment, deploy
+from tests.lab.watching import Watch, begin_watch
 from tests.release.bundles import ensure_bundle
 
 REQUIRED = "AUTHD_LAB"
@@ -78,18 +79,25 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """The release that is deployed first."""
-    return ensure_bundle("lab.1")
+    return ensure_bundle("one")
 
 
 @pytest.fixture(scope="session")
 def deployment(certificates: Path, bundle: Path, _lab_is_possible: None) -> Iterator[Deployment]:
     """The whole estate, deployed on machines that were empty."""
     with running_machines(NUMBERS, also=CLIENTS, names=NAMES) as lab, running_provider(lab, certificates):
-        made = Deployment(lab, certificates, make_secret())
         began = time.monotonic()
-        made.deploy(bundle)
+        made = deploy(lab, certificates, bundle)
         tell(f"{time.monotonic() - began:.0f} s from booted machines to the whole estate")
         yield made
+
+
+@pytest.fixture
+def watch(deployment: Deployment) -> Iterator[Watch]:
+    """Begins with everything whole."""
+    begun = begin_watch(deployment.lab)
+    yield begun
+    print(sorted(begun.seen.items()))
 
 
 @pytest.fixture
