@@ -1,8 +1,9 @@
 """Authelia, as its page "NGINX" has it ("Standard Example" and its snippets), with a file of users.
 
-https://www.authelia.com/integration/proxies/nginx/. Sessions are in its memory, its default. Its portal is at a path of
-the application's host rather than on a host of its own, which no check notices. The load comes without TLS, and
-Authelia refuses addresses that are not https: what the snippet writes as `$scheme` is `https` here.
+https://www.authelia.com/integration/proxies/nginx/. Sessions are in Redis, as it recommends for production: those in its
+memory, its default, were twice gone after a minute of this load. Its portal is at a path of the application's host rather
+than on a host of its own, which no check notices. The load comes without TLS, and Authelia refuses addresses that are
+not https: what the snippet writes as `$scheme` is `https` here.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import yaml
 
 from bench.peers.gate import ACCOUNT, TO_APPLICATION, Gate, Peer, Place, Way, make_secret, read_version, run_program
 from tests.harness.browser import Browser
+from tests.harness.nginx import find_free_port
 
 _ROOT = "/authelia"
 # As the snippet has it; it keeps connections open where nginx has an `upstream`, which the example has not.
@@ -33,15 +35,25 @@ def _run(place: Place) -> Iterator[Gate]:
     password = make_secret()
     users, config = place.directory / "users.yml", place.directory / "configuration.yml"
     users.write_text(yaml.safe_dump(_describe_users(_hash(place.path, password))))
-    config.write_text(yaml.safe_dump(_describe(place, users)))
-    config.chmod(0o600)
-    with run_program([place.path, "--config", config], place) as process:
-        yield Gate(
-            version=read_version(place.path, "--version"),
-            render_site=lambda way: _render_site(place, way),
-            log_in=lambda browser: _log_in(browser, place, password),
-            process=process,
-        )
+    with _run_redis(place) as redis_port:
+        config.write_text(yaml.safe_dump(_describe(place, users, redis_port)))
+        config.chmod(0o600)
+        with run_program([place.path, "--config", config], place) as process:
+            yield Gate(
+                version=read_version(place.path, "--version"),
+                render_site=lambda way: _render_site(place, way),
+                log_in=lambda browser: _log_in(browser, place, password),
+                process=process,
+            )
+
+
+@contextlib.contextmanager
+def _run_redis(place: Place) -> Iterator[int]:
+    (program,) = AUTHELIA.needs
+    port = find_free_port()
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with run_program([program, *options], place, port=port):
+        yield port
 
 
 def _hash(program: Path, password: str) -> str:
@@ -58,7 +70,7 @@ def _describe_users(password_hash: str) -> dict[str, object]:
     return {"users": {ACCOUNT: alice}}
 
 
-def _describe(place: Place, users: Path) -> dict[str, object]:
+def _describe(place: Place, users: Path, redis_port: int) -> dict[str, object]:
     portal = f"{place.page.rstrip('/')}{_ROOT}"
     return {
         "server": {"address": f"tcp://127.0.0.1:{place.port}{_ROOT}"},
@@ -69,7 +81,11 @@ def _describe(place: Place, users: Path) -> dict[str, object]:
             "default_policy": "deny",
             "rules": [{"domain": place.host, "policy": "one_factor"}],
         },
-        "session": {"secret": make_secret(), "cookies": [{"domain": place.host, "authelia_url": portal}]},
+        "session": {
+            "secret": make_secret(),
+            "cookies": [{"domain": place.host, "authelia_url": portal}],
+            "redis": {"host": "127.0.0.1", "port": redis_port},
+        },
         "storage": {"encryption_key": make_secret(), "local": {"path": str(place.directory / "db.sqlite3")}},
         "notifier": {"filesystem": {"filename": str(place.directory / "mails.txt")}},
         "identity_validation": {"reset_password": {"jwt_secret": make_secret()}},
@@ -129,4 +145,4 @@ def _render_site(place: Place, way: Way) -> str:
     """
 
 
-AUTHELIA = Peer("authelia", "the program", "authelia", "", _run)
+AUTHELIA = Peer("authelia", "the program", "authelia", "", _run, needs=("redis-server",))

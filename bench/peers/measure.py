@@ -116,13 +116,23 @@ def _run_round(listed: Sequence[Named], seconds: int, number: int) -> dict[str, 
     rates = {}
     for each in listed:
         name = each.case.name
-        load = each.case.run(seconds)
-        if load.errors and each.gate not in PEERS:
-            raise SystemExit(f"{name}: {load.errors} answers were errors; the figure would mean nothing")
-        rates[name] = math.nan if load.errors else load.requests_per_second
+        try:
+            rates[name] = _load(each, seconds)
+        except RuntimeError as error:
+            if each.gate not in PEERS:
+                raise SystemExit(f"{name}: {error}; the figure would mean nothing") from error
+            print(f"{error}  ", end="", file=sys.stderr)
+            rates[name] = math.nan
         print(f"{name} {rates[name]:,.0f}/s  ", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return rates
+
+
+def _load(each: Named, seconds: int) -> float:
+    load = each.case.run(seconds)
+    if load.errors:
+        raise RuntimeError(f"{load.errors} of {load.requests} answers were errors")
+    return load.requests_per_second
 
 
 def summarise(rounds: Sequence[dict[str, float]], listed: Sequence[Named]) -> list[dict[str, Any]]:
