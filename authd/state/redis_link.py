@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,8 @@ from authd.state.redis_server import Command, RedisServer, load_tls
 HASH_TAG = "{authd}"
 # Sentinel or a Cluster may need longer to name the master than one call may take; the search goes on meanwhile.
 _SEARCH_SECONDS = 2.0
+# How long a further answer is waited for, once there is one.
+_AGREEMENT_SECONDS = 0.3
 # So many calls in a row without an answer, and only one a PAUSE is tried: the others fail at once.
 _MOST_FAILURES = 3
 _PAUSE_SECONDS = 1.0
@@ -154,20 +157,33 @@ class RedisLink:
         return master
 
     async def _ask_all(self) -> tuple[str, int]:
-        """Ask everybody at once, since any may be dead; the first who knows is believed until `ROLE` says no."""
+        """Ask everybody at once, since any may be dead, until most of them name the same, or nobody else answers soon.
+
+        One that comes back from behind a cut names the master of before, which takes itself for one until it is told:
+        what was revoked meanwhile would live there.
+        """
         asking = [asyncio.create_task(self._ask(address)) for address in self._url.addresses]
+        named: Counter[tuple[str, int]] = Counter()
         problem: Exception = OSError("nobody knows the master")
         try:
-            for answered in asyncio.as_completed(asking):
-                try:
-                    return await answered
-                except (RedisError, OSError, TimeoutError) as error:
-                    problem = error
+            waiting, patience = set(asking), None
+            while waiting and max(named.values(), default=0) <= len(asking) // 2:
+                answered, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not answered:
+                    break
+                for task in answered:
+                    try:
+                        named[task.result()] += 1
+                        patience = _AGREEMENT_SECONDS
+                    except (RedisError, OSError, TimeoutError) as error:
+                        problem = error
         finally:
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
-        raise problem
+        if not named:
+            raise problem
+        return named.most_common(1)[0][0]
 
     async def _ask(self, address: tuple[str, int]) -> tuple[str, int]:
         is_sentinel = self._url.kind == "sentinel"

@@ -64,6 +64,27 @@ async def test_two_sentinels_of_three_are_enough(trio: RedisServers) -> None:
     await store.close()
 
 
+async def test_one_sentinel_that_names_another_master_is_outvoted(trio: RedisServers, tmp_path: Path) -> None:
+    """As one does that comes back from behind a cut, together with a master that was replaced meanwhile."""
+    behind, service = trio.sentinels[0], "authd-master"
+    host, port = behind.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+    with running_redis(tmp_path / "replaced") as single:
+        (replaced,) = single.servers
+        behind.ask("SENTINEL", "REMOVE", service)
+        behind.ask("SENTINEL", "MONITOR", service, "127.0.0.1", str(replaced.port), "2")
+        try:
+            for number in range(10):
+                store = open_store(trio.url)
+                await eventually(
+                    lambda number=number, store=store: store.put("session", f"v{number}", b"1", expires_at=NOW + 10)
+                )
+                await store.close()
+            assert replaced.ask("DBSIZE") == 0
+        finally:
+            behind.ask("SENTINEL", "REMOVE", service)
+            behind.ask("SENTINEL", "MONITOR", service, host, port, "2")
+
+
 async def test_a_name_that_sentinel_does_not_know_is_told(trio: RedisServers) -> None:
     store = open_store(trio.url.replace("authd-master", "somebody"))
     with pytest.raises(StoreUnavailableError, match="knows no master somebody"):
