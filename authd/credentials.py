@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from authd.cookies import find_cookies_ignoring_case
 from authd.errors import TokenError
 from authd.issuers import Issuers, VerifiedForeignToken
-from authd.jose import parse_json_object
+from authd.jose import UnverifiedToken, parse_json_object
 from authd.model import Facts, Identity, Machine, Reason, Session
 from authd.policy.index import Application
 from authd.service_tokens import ServiceTokens, VerifiedServiceToken, machine_of
@@ -179,7 +179,9 @@ class Credentials:
         if application.issuer:
             return await self._verify_foreign(text, application.issuer, application.aud, is_keyed)
         try:
-            verified = self._recall(text, application.aud) or await self._verify_anew(text, application.aud)
+            verified = self._recall(text, application.aud)
+            if verified is None:
+                verified = self._verify_anew(await self._tokens.read(text), application.aud)
         except TokenError as error:
             return Credential(None, Reason(error.code), is_keyed)
         session = await self._sessions.find(verified.session_id)
@@ -210,11 +212,11 @@ class Credentials:
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
         return verified
 
-    async def _verify_anew(self, text: str, audience: str) -> VerifiedToken:
-        verified = self._tokens.verify_application_token(await self._tokens.read(text), audience)
+    def _verify_anew(self, unverified: UnverifiedToken, audience: str) -> VerifiedToken:
+        verified = self._tokens.verify_application_token(unverified, audience)
         if len(self._verified) >= MAX_REMEMBERED_TOKENS:
             self._verified.pop(next(iter(self._verified)))
-        self._verified[audience, text] = verified
+        self._verified[audience, unverified.text] = verified
         return verified
 
 

@@ -270,7 +270,9 @@ class Login:
 
     async def find_team_session(self, client: Client) -> Session | None:
         """The session that this browser has on the team host, if it lives. Raises StoreError."""
-        text = find_cookie(client.cookie_header, TEAM_COOKIE) or ""
+        text = find_cookie(client.cookie_header, TEAM_COOKIE)
+        if not text:
+            return None
         try:
             verified = self._tokens.verify_organisation_token(await self._tokens.read(text))
         except TokenError:
@@ -283,7 +285,9 @@ class Login:
     async def find_application_session(self, client: Client) -> Session | None:
         """The session behind an application's token in the edge's cookie, as an application sends it. Raises
         StoreError."""
-        text = find_cookie(client.cookie_header, EDGE_COOKIE) or ""
+        text = find_cookie(client.cookie_header, EDGE_COOKIE)
+        if not text:
+            return None
         try:
             unverified = await self._tokens.read(text)
             verified = self._tokens.verify_any_application_token(unverified, self._is_application)

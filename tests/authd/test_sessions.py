@@ -31,7 +31,11 @@ def lock(house: House) -> Iterator[sqlite3.Connection]:
 def stalled(house: House) -> Iterator[threading.Event]:
     """A disk that does not answer, until the event is set: the store's own thread for reading hangs."""
     released = threading.Event()
-    house.store._reader.submit(released.wait, 30)
+
+    def hang() -> None:
+        released.wait(30)
+
+    house.store._reader._before = hang
     yield released
     released.set()
 
