@@ -1,9 +1,9 @@
 """Authelia, as its page "NGINX" has it ("Standard Example" and its snippets), with a file of users.
 
-https://www.authelia.com/integration/proxies/nginx/. Sessions are in Redis, as it recommends for production: those in its
-memory, its default, were twice gone after a minute of this load. Its portal is at a path of the application's host rather
-than on a host of its own, which no check notices. The load comes without TLS, and Authelia refuses addresses that are
-not https: what the snippet writes as `$scheme` is `https` here.
+https://www.authelia.com/integration/proxies/nginx/. Sessions are in Redis, as it recommends for production: those in
+its memory, its default, were twice gone after a minute of this load. Its portal is at a path of the application's host
+rather than on a host of its own, which no check notices. The load comes without TLS, and Authelia refuses addresses
+that are not https: what the snippet writes as `$scheme` is `https` here.
 """
 
 from __future__ import annotations
