@@ -18,7 +18,7 @@ test: ## every test, set-up included; ARGS="-k login" chooses
 
 lab: ## whole Debian machines that boot, are deployed and fail; as root; ARGS="-k reboot" chooses
 	@.ci/setup lab
-	@exec $(PYTHON) -m tests.run -m lab tests/lab $(ARGS)
+	@exec $(PYTHON) -m tests.run -m lab -n 2 tests/lab $(ARGS)
 
 check: ## format, lint, types and imports, without changing anything
 	@.ci/setup test

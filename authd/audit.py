@@ -24,6 +24,8 @@ _REMEMBERED_SESSIONS = 10_000
 # A value from outside is cut at this length: a log line is no place for a 2 MB header.
 _MAX_VALUE = 300
 _MAX_CAUSES = 5
+_ENCODER = json.JSONEncoder(ensure_ascii=True, default=str)
+_LEVELS = logging.getLevelNamesMapping()
 
 
 class _JsonLines(logging.Formatter):
@@ -44,7 +46,7 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[1]:
             line["traceback"] = render_trace(record.exc_info[1])
-        return json.dumps({name: _bounded(value) for name, value in line.items()}, ensure_ascii=True, default=str)
+        return _ENCODER.encode({name: _bounded(value) for name, value in line.items()})
 
 
 def render_trace(error: BaseException | None) -> str:
@@ -71,6 +73,8 @@ def configure_logging(level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
+    # Nobody reads these of a line, and they cost as much as the line itself.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
 def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fields: Any) -> None:
@@ -79,7 +83,7 @@ def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fiel
     None fields are left out; strings are cut at 300 characters. Of warnings and errors of one event, those beyond
     REFUSALS_PER_SECOND are left out and counted: anybody can make a login fail.
     """
-    number = logging.getLevelNamesMapping()[level.upper()]
+    number = _LEVELS[level.upper()]
     if _LOGGER.isEnabledFor(number) and (number < logging.WARNING or _FLOODS.admits(event)):
         kept = {
             name: value[:_MAX_VALUE] if isinstance(value, str) else value

@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from authd import __version__
-from authd.cli_explain import explain
-from authd.cli_keys import keys
 from authd.cli_options import config_option, json_option
-from authd.cli_ready import ready
-from authd.cli_service_tokens import service_tokens
-from authd.cli_sessions import sessions
-from authd.cli_state import state
-from authd.cli_tunnel import tunnel
-from authd.config import Config, load_config, render_json_schema
 from authd.errors import AuthdError
-from authd.nginx_files import DEFAULT_CACHE_DIRECTORY, render_nginx_files, write_files
+
+if TYPE_CHECKING:
+    from authd.config import Config
+
+# Commands with a module of their own: it is read when it is asked for. All of them together take a second, and a
+# playbook or a script calls one after the other.
+_ELSEWHERE = {
+    "explain": "authd.cli_explain",
+    "keys": "authd.cli_keys",
+    "nginx": "authd.cli_nginx",
+    "ready": "authd.cli_ready",
+    "service-tokens": "authd.cli_service_tokens",
+    "sessions": "authd.cli_sessions",
+    "state": "authd.cli_state",
+    "tunnel": "authd.cli_tunnel",
+}
 
 
 class _Group(click.Group):
     """Turns every error of ours into one message and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group.list_commands`."""
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group.get_command`."""
+        if cmd_name in _ELSEWHERE:
+            module = importlib.import_module(_ELSEWHERE[cmd_name])
+            command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+            return command
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> object:
         """See the class."""
@@ -64,6 +85,7 @@ def serve(config_path: Path) -> None:
 @json_option
 def check_config(config_path: Path, as_json: bool) -> None:
     """Check the configuration and list every mistake with its line."""
+    from authd.config import load_config
     from authd.errors import ConfigError
 
     try:
@@ -96,6 +118,8 @@ def _counts(config: Config) -> dict[str, int]:
 @main.command("config-schema")
 def config_schema() -> None:
     """Print the JSON Schema of the configuration, for editors."""
+    from authd.config import render_json_schema
+
     click.echo(json.dumps(render_json_schema(), indent=2))
 
 
@@ -103,57 +127,6 @@ def config_schema() -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"authd {__version__}")
-
-
-@main.group()
-def nginx() -> None:
-    """The nginx files that belong to a configuration."""
-
-
-@nginx.command("render")
-@config_option
-@click.option(
-    "--out",
-    "directory",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="The directory to write to; made if it is missing.",
-)
-@click.option(
-    "--cache-dir",
-    "cache_directory",
-    default=DEFAULT_CACHE_DIRECTORY,
-    show_default=True,
-    help="Where nginx keeps decisions for a second: a directory of nginx' user alone, best on a tmpfs.",
-)
-@json_option
-def nginx_render(config_path: Path, directory: Path, cache_directory: str, as_json: bool) -> None:
-    """Write the nginx files for this configuration (socket, prefix, cookie names, scope map).
-
-    Include them as docs/nginx.md says, test with nginx -t, and reload nginx.
-    """
-    config = load_config(config_path)
-    # A secret in the files is for nginx' master alone, which reads them as root.
-    mode = 0o600 if config.listen_secret_file else 0o644
-    files = render_nginx_files(config, cache_directory=cache_directory)
-    changed = write_files(files, directory, mode=mode)
-    if as_json:
-        click.echo(
-            json.dumps({"directory": str(directory), "files": sorted(files), "changed": list(changed)}, indent=2)
-        )
-    else:
-        click.echo(
-            f"{directory}: {len(files)} files, {len(changed)} changed" + "".join(f"\n  {name}" for name in changed)
-        )
-
-
-main.add_command(explain)
-main.add_command(keys)
-main.add_command(ready)
-main.add_command(service_tokens)
-main.add_command(sessions)
-main.add_command(state)
-main.add_command(tunnel)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from authd.config.durations import parse_duration_seconds
-
 DEFAULT_CONFIG = Path("/etc/authd/authd.yml")
 
 config_option = click.option(
@@ -31,6 +29,9 @@ class DurationType(click.ParamType[int]):
         """See `click.ParamType.convert`."""
         if isinstance(value, int):
             return value
+        # The package brings the whole schema along, which most commands do without.
+        from authd.config.durations import parse_duration_seconds
+
         try:
             return parse_duration_seconds(str(value))
         except ValueError as error:

@@ -14,7 +14,6 @@ import click
 
 from authd.cli_options import json_option
 from authd.errors import TunnelError
-from authd.key_changes import render_time
 from authd.nginx_files import write_files
 from authd.tunnel import origins as model
 from authd.tunnel.changes import add_origin, revoke_origin
@@ -267,6 +266,8 @@ def _as_root(act: Callable[[], _Result]) -> _Result:
 
 
 def _render_line(origin: OriginStatus) -> str:
+    from authd.key_changes import render_time
+
     count = f"{origin.connections} of {origin.wanted}"
     since = render_time(int(origin.since)) if origin.since is not None else "away"
     return f"{origin.name:30}{origin.engine:11}{count:13}{since:22}{', '.join(origin.addresses)}"

@@ -178,10 +178,8 @@ class Credentials:
     async def _verify(self, text: str, application: Application, is_keyed: bool, cookie_header: str) -> Credential:
         if application.issuer:
             return await self._verify_foreign(text, application.issuer, application.aud, is_keyed)
-        if (application.aud, text) not in self._verified:
-            await self._tokens.learn_key_of(text)
         try:
-            verified = self._verify_token(text, application.aud)
+            verified = self._recall(text, application.aud) or await self._verify_anew(text, application.aud)
         except TokenError as error:
             return Credential(None, Reason(error.code), is_keyed)
         session = await self._sessions.find(verified.session_id)
@@ -202,18 +200,21 @@ class Credentials:
             bearer.identity, Reason.POLICY_ALLOW, is_keyed, token=text, verified=verified, machine=bearer.machine
         )
 
-    def _verify_token(self, text: str, audience: str) -> VerifiedToken:
-        """Verify, or remember having verified these very bytes for this audience; time and key are looked at every
-        time."""
+    def _recall(self, text: str, audience: str) -> VerifiedToken | None:
+        """Whether these very bytes were verified for this audience; time and key are looked at every time."""
         verified = self._verified.get((audience, text))
         if verified is None or not self._tokens.still_verifies(verified):
-            verified = self._tokens.verify_application_token(text, audience)
-            if len(self._verified) >= MAX_REMEMBERED_TOKENS:
-                self._verified.pop(next(iter(self._verified)))
-            self._verified[audience, text] = verified
+            return None
         if verified.expires_at <= self._clock():
             del self._verified[audience, text]
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
+        return verified
+
+    async def _verify_anew(self, text: str, audience: str) -> VerifiedToken:
+        verified = self._tokens.verify_application_token(await self._tokens.read(text), audience)
+        if len(self._verified) >= MAX_REMEMBERED_TOKENS:
+            self._verified.pop(next(iter(self._verified)))
+        self._verified[audience, text] = verified
         return verified
 
 

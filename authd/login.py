@@ -270,13 +270,12 @@ class Login:
 
     async def find_team_session(self, client: Client) -> Session | None:
         """The session that this browser has on the team host, if it lives. Raises StoreError."""
-        text = find_cookie(client.cookie_header, TEAM_COOKIE)
-        await self._tokens.learn_key_of(text or "")
+        text = find_cookie(client.cookie_header, TEAM_COOKIE) or ""
         try:
-            verified = self._tokens.verify_organisation_token(text) if text else None
+            verified = self._tokens.verify_organisation_token(await self._tokens.read(text))
         except TokenError:
             return None
-        session = await self._sessions.find(verified.session_id) if verified else None
+        session = await self._sessions.find(verified.session_id)
         if session is None or self._policies().index.team_session_ends_at(session) <= self._clock():
             return None
         return session if self._policies().knows(session.identity) else None
@@ -285,9 +284,9 @@ class Login:
         """The session behind an application's token in the edge's cookie, as an application sends it. Raises
         StoreError."""
         text = find_cookie(client.cookie_header, EDGE_COOKIE) or ""
-        await self._tokens.learn_key_of(text)
         try:
-            verified = self._tokens.verify_any_application_token(text, self._is_application)
+            unverified = await self._tokens.read(text)
+            verified = self._tokens.verify_any_application_token(unverified, self._is_application)
         except TokenError:
             return None
         session = await self._sessions.find(verified.session_id)

@@ -21,6 +21,10 @@ _ID_STARTS = -(_ID_BYTES + len(_HEAD_ENDS))
 _SUFFIX_STARTS = _ID_STARTS - len(_ID_HEADER)
 _HEX = frozenset(b"0123456789abcdef")
 
+# gunicorn looks whether its C parser is there from whichever class serves, and finds the answer only at its own: from
+# ours it would fall back to the parser in Python, which costs four times as much.
+ASGIProtocol._check_h1c_protocol_available()
+
 
 class Repeats(Protocol):
     """Whoever remembers answers by `repeat_key`."""

@@ -15,8 +15,8 @@ from typing import Any
 import jwt
 
 from authd.errors import TokenError
-from authd.jose import VerificationKey, parse_unverified_token, verify_signature
-from authd.keys import SIGNING_ALGORITHM, Keyring
+from authd.jose import UnverifiedToken, VerificationKey, parse_unverified_token, verify_signature
+from authd.keys import SIGNING_ALGORITHM, Keyring, SigningKey
 from authd.model import NO_ENDS, Ends, Reason, Session
 
 APPLICATION = "app"
@@ -69,6 +69,7 @@ class Tokens:
         self._keyring = keyring
         self._clock = clock
         self._learn_key = learn_key
+        self._verification_keys: dict[str, tuple[SigningKey, VerificationKey]] = {}
 
     def issue_application_token(
         self, session: Session, *, audience: str, expires_at: int, policy_id: str | None, known_ends: Ends = NO_ENDS
@@ -121,33 +122,33 @@ class Tokens:
         }
         return MachineToken(self._sign(claims), key_id, expires_at)
 
-    def verify_application_token(self, unverified_text: str, audience: str) -> VerifiedToken:
-        """Check everything but the session. Raises TokenError whose code is one of Reason's token reasons."""
-        return self._verify(unverified_text, APPLICATION, audience)
+    async def read(self, unverified_text: str) -> UnverifiedToken:
+        """What the `verify_…` take. Looks for its key if it is not known here, since another worker may have made it.
 
-    def verify_any_application_token(self, unverified_text: str, knows: Callable[[str], bool]) -> VerifiedToken:
+        Raises TokenError if the text is no token, StoreError if nobody can say whether there is such a key: the token
+        is neither good nor bad then.
+        """
+        unverified = parse_unverified_token(unverified_text)
+        key_id = unverified.key_id or ""
+        if self._learn_key and self._keyring().find_key(key_id, self._clock()) is None:
+            await self._learn_key(key_id)
+        return unverified
+
+    def verify_application_token(self, unverified: UnverifiedToken, audience: str) -> VerifiedToken:
+        """Check everything but the session. Raises TokenError whose code is one of Reason's token reasons."""
+        return self._verify(unverified, APPLICATION, audience)
+
+    def verify_any_application_token(self, unverified: UnverifiedToken, knows: Callable[[str], bool]) -> VerifiedToken:
         """As `verify_application_token`, for whichever application that `knows` the audience of."""
-        audience = parse_unverified_token(unverified_text).claims.get("aud")
+        audience = unverified.claims.get("aud")
         wanted = audience[0] if isinstance(audience, list) and len(audience) == 1 else audience
         if not isinstance(wanted, str) or not knows(wanted):
             raise TokenError(Reason.TOKEN_AUDIENCE, "the token is for no application of ours")
-        return self.verify_application_token(unverified_text, wanted)
+        return self.verify_application_token(unverified, wanted)
 
-    def verify_organisation_token(self, unverified_text: str) -> VerifiedToken:
+    def verify_organisation_token(self, unverified: UnverifiedToken) -> VerifiedToken:
         """As `verify_application_token`, for the team host's session."""
-        return self._verify(unverified_text, ORGANISATION, self._issuer)
-
-    async def learn_key_of(self, unverified_text: str) -> None:
-        """Before a token is verified for the first time: look for its key if it is not known here, since another worker
-        may have made it. Raises StoreError: as long as nobody can say, the token is neither good nor bad."""
-        if self._learn_key is None:
-            return
-        try:
-            key_id = parse_unverified_token(unverified_text).key_id or ""
-        except TokenError:
-            return  # who verifies it says what is wrong with it
-        if self._keyring().find_key(key_id, self._clock()) is None:
-            await self._learn_key(key_id)
+        return self._verify(unverified, ORGANISATION, self._issuer)
 
     def still_verifies(self, token: VerifiedToken | MachineToken) -> bool:
         """Whether the key of a token that was verified or issued before still counts."""
@@ -175,13 +176,11 @@ class Tokens:
         headers = {"kid": key.key_id, "typ": "JWT"}
         return jwt.encode(dict(claims), key.private_key, algorithm=SIGNING_ALGORITHM, headers=headers)
 
-    def _verify(self, unverified_text: str, type_: str, audience: str) -> VerifiedToken:
-        unverified = parse_unverified_token(unverified_text)
+    def _verify(self, unverified: UnverifiedToken, type_: str, audience: str) -> VerifiedToken:
         key = self._keyring().find_key(unverified.key_id or "", self._clock())
         if key is None:
             raise TokenError(Reason.TOKEN_KEY_UNKNOWN, "no key of ours has the token's key id")
-        verification_key = VerificationKey(key.key_id, SIGNING_ALGORITHM, key.public_key)
-        claims = verify_signature(unverified, verification_key)
+        claims = verify_signature(unverified, self._verification_key_of(key))
         self._check_claims(claims, type_, audience)
         return VerifiedToken(
             session_id=claims["identity_nonce"],
@@ -192,6 +191,15 @@ class Tokens:
             issued_at=claims["iat"],
             known_ends=_parse_ends(claims.get("ends", [0, 0])),
         )
+
+    def _verification_key_of(self, key: SigningKey) -> VerificationKey:
+        """Made once for each key: looking at the numbers of a key costs as much as a signature. Whether the key counts
+        is for the keyring to say."""
+        known = self._verification_keys.get(key.key_id)
+        if known is None or known[0] is not key:
+            known = key, VerificationKey(key.key_id, SIGNING_ALGORITHM, key.public_key)
+            self._verification_keys[key.key_id] = known
+        return known[1]
 
     def _check_claims(self, claims: Mapping[str, Any], type_: str, audience: str) -> None:
         now = self._clock()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ WITH_REAL_PROCESSES = tuple(
     )
 )
 # More than this is no accident.
-MOST_AGAIN = 6
+MOST_AGAIN = 12
 
 
 class Failures:
@@ -48,7 +49,11 @@ class Failures:
 def main(arguments: list[str]) -> int:
     """pytest's exit code."""
     failures = Failures()
-    code = int(pytest.main(arguments, plugins=[failures]))
+    try:
+        code = int(pytest.main(arguments, plugins=[failures]))
+    except Exception:  # noqa: BLE001 - what a test that failed has left behind comes out at the very end
+        traceback.print_exc()
+        code = int(pytest.ExitCode.TESTS_FAILED if failures.ids else pytest.ExitCode.INTERNAL_ERROR)
     failed = list(failures.ids)
     if code != pytest.ExitCode.TESTS_FAILED or not may_try_again(failed):
         return code

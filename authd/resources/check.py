@@ -89,12 +89,15 @@ class Check:
         raw: Sequence[tuple[bytes, bytes]] = scope["headers"]
         if scope["method"] != "GET" or not self._is_nginx(raw):
             return 403, _NEVER_CACHED
-        key = tuple(pair for pair in raw if pair[0] != _REQUEST_ID)
-        is_single = len(raw) <= len(key) + 1
-        answered = self._find(key) if is_single else None
+        key: _Key | None = _find_repeat_key(scope)
+        answered = None
+        if key is None:
+            key = tuple(pair for pair in raw if pair[0] != _REQUEST_ID)
+            is_single = len(raw) <= len(key) + 1
+            answered = self._find(key) if is_single else None
         if answered is None:
             answered = await self._ask(raw)
-            self._remember(_find_repeat_key(scope) or key, answered)
+            self._remember(key, answered)
         self._count(answered, started)
         self._log(answered, next((value for name, value in raw if name == _REQUEST_ID), None))
         return self._render(answered)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from authd.config.redis_url import SCHEMES, parse_redis_url
 from authd.state.base import DEADLINE_SECONDS, Store, Tombstone
-from authd.state.redis import RedisStore
 from authd.state.sqlite import SqliteStore
 
 __all__ = ["DEADLINE_SECONDS", "Store", "Tombstone", "open_store"]
@@ -21,5 +20,8 @@ def open_store(state_url: str, *, may_create: bool = True) -> Store:
     if scheme == "sqlite":
         return SqliteStore(Path(rest), may_create=may_create)
     if scheme in SCHEMES:
+        # Reading the library takes as long as all of ours; who keeps a file does without.
+        from authd.state.redis import RedisStore
+
         return RedisStore(parse_redis_url(state_url))
     raise ValueError(f"state: no store for the scheme {scheme}")

@@ -47,6 +47,8 @@ _NEVER = 2**53
 _CHANGE_REMEMBERED_SECONDS = 2 * 86400
 # Longer than any session can live.
 _REVOCATION_SECONDS = 32 * 86400
+# Half a million values of one owner. A broken answer that never ends must not keep a worker from all others.
+_MOST_PAGES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,11 +366,12 @@ class Records:
 
     async def _read_owned(self, kind: str, owner: str, *, now: int) -> list[StoredValue]:
         rows: list[StoredValue] = []
-        skip = 0
-        while page := await self._store.find_owned(kind, owner, now=now, skip=skip):
+        for number in range(_MOST_PAGES):
+            page = await self._store.find_owned(kind, owner, now=now, skip=number * MOST_OWNED)
+            if not page:
+                return rows
             rows += page
-            skip += MOST_OWNED
-        return rows
+        raise StoreDamagedError(f"the store does not come to an end with the values of one owner: {len(rows)} so far")
 
     async def _put(self, kind: str, id_: str, document: dict[str, Any], expires_at: int) -> None:
         await self._store.put(kind, id_, self._seal(kind, id_, document), expires_at=expires_at)

@@ -1,7 +1,8 @@
 """The embedded store: SQLite in WAL mode. One machine, any number of workers, nothing to install.
 
 Each worker has one connection for reading and one for writing, each with a thread of its own, so that a slow disk
-stalls nobody's event loop and a locked file no reader. Writes that wait together are committed together: with
+stalls nobody's event loop and a locked file no reader. Reads that wait together are made together, and writes are
+committed together: with
 `synchronous=FULL` a commit waits for the disk, and what was acknowledged survives a power cut.
 """
 
@@ -13,12 +14,13 @@ import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
 from authd.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from authd.state.base import DEADLINE_SECONDS, MOST_OWNED, StoredEnd, StoredValue, Tombstone
+from authd.state.group_reader import GroupReader
 from authd.state.group_writer import GroupWriter
 
 SCHEMA_VERSION = 2
@@ -66,9 +68,8 @@ class SqliteStore:
         """
         self._path = path
         self._writer = GroupWriter(_open(path, may_create=may_create), patience_seconds=_BUSY_TIMEOUT_MS / 1000)
-        self._reading = _open(path, may_create=False)
         self._opened = _identify(path)
-        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="authd-sqlite-read")
+        self._reader = GroupReader(_open(path, may_create=False), before=self._require_same_file)
 
     async def check(self) -> list[str]:
         """See `Store.check`. A file that could be opened is fit."""
@@ -217,18 +218,19 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        self._reader.shutdown(wait=False, cancel_futures=True)
+        self._reader.close()
         self._writer.close()
-        self._reading.close()
 
     async def _read_page(self, statement: str, after: tuple[str | int, ...]) -> list[Any]:
         return await self._read(lambda db: db.execute(statement, after).fetchall())
 
     async def _read(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         try:
-            return await self._within_deadline(self._reader.submit(self._on_same_file(work), self._reading))
-        except RuntimeError as error:  # the executor was shut down
-            raise StoreUnavailableError(f"{self._path}: the store is closed") from error
+            return await self._reader.read(work, deadline_seconds=DEADLINE_SECONDS)
+        except TimeoutError as error:
+            raise self._too_late() from error
+        except sqlite3.Error as error:
+            raise _store_error(self._path, error) from error
 
     async def _write(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
         """Run `work` within a transaction. One that misses the deadline may still be committed later: callers treat it
@@ -236,14 +238,19 @@ class SqliteStore:
         return await self._within_deadline(self._writer.submit(self._on_same_file(work)))
 
     def _on_same_file(self, work: Callable[[sqlite3.Connection], _Result]) -> Callable[[sqlite3.Connection], _Result]:
-        """A deleted or replaced file still answers whoever has it open, but nobody else sees what is written there."""
-
         def checked(db: sqlite3.Connection) -> _Result:
-            if _identify(self._path) != self._opened:
-                raise StoreDamagedError(f"{self._path}: was deleted or replaced while authd had it open; restart authd")
+            self._require_same_file()
             return work(db)
 
         return checked
+
+    def _require_same_file(self) -> None:
+        """A deleted or replaced file still answers whoever has it open, but nobody else sees what is written there."""
+        if _identify(self._path) != self._opened:
+            raise StoreDamagedError(f"{self._path}: was deleted or replaced while authd had it open; restart authd")
+
+    def _too_late(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"{self._path}: no answer within {DEADLINE_SECONDS} s")
 
     async def _within_deadline(self, running: Future[_Result]) -> _Result:
         try:
@@ -252,7 +259,7 @@ class SqliteStore:
                 return await asyncio.wrap_future(running)
         except TimeoutError as error:
             if running.cancelled() or not running.done():
-                raise StoreUnavailableError(f"{self._path}: no answer within {DEADLINE_SECONDS} s") from error
+                raise self._too_late() from error
         except sqlite3.Error as error:
             raise _store_error(self._path, error) from error
         # On a busy machine the loop sees the end of the time and the answer, which had come before, at once.

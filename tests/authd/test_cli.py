@@ -25,7 +25,10 @@ from tests.authd.house import CONFIG
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     yield path
     if isinstance(command, click.Group):
-        for name, inner in command.commands.items():
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
             yield from walk(inner, (*path, name))
 
 
@@ -77,6 +80,12 @@ def test_wrong_usage_is_exit_code_2(command: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["nginx"], ["nginx", "render"], ["explain"]])
 def test_a_command_without_what_it_needs_is_exit_code_2(arguments: list[str]) -> None:
     assert run(*arguments).exit_code == 2
+
+
+def test_a_command_reads_no_module_of_another() -> None:
+    """All of them take a second, which a playbook would wait for ten times."""
+    program = "import sys, authd.cli_tunnel; sys.exit(bool({'pydantic', 'redis', 'falcon'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_the_version_is_told(config: Path) -> None:

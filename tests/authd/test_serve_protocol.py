@@ -121,6 +121,14 @@ async def alice(house: House) -> tuple[Session, str]:
     return await house.open_session()
 
 
+async def test_what_is_read_is_read_by_gunicorns_parser_in_c(server: Server) -> None:
+    """gunicorn falls back in silence, and did for a class that is derived from its own."""
+    protocol = ShortWayProtocol(server.worker)
+    protocol._setup_callback_parser()
+
+    assert type(protocol._callback_parser).__name__ == "H1CProtocol"
+
+
 async def test_the_same_question_is_answered_again_without_being_read(
     server: Server, nginx: Connection, alice: tuple[Session, str]
 ) -> None:

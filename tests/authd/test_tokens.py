@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from authd.errors import TokenError
+from authd.jose import parse_unverified_token
 from authd.keys import ROTATION_SECONDS, Keyring, generate_keyring
 from authd.model import Reason
 from authd.tokens import CLOCK_LEEWAY_SECONDS, MAX_CUSTOM_BYTES, Tokens
@@ -47,7 +48,7 @@ def sign(header: dict[str, Any] | None = None, **changes: Any) -> str:
 
 
 def test_a_token_says_whose_session_it_rests_on(tokens: Tokens) -> None:
-    verified = tokens.verify_application_token(issue(tokens), AUD)
+    verified = tokens.verify_application_token(parse_unverified_token(issue(tokens)), AUD)
 
     assert (verified.session_id, verified.subject) == ("session-of-alice", "subject-of-alice@example.com")
     assert (verified.audience, verified.expires_at) == (AUD, NOW + 3600)
@@ -81,7 +82,7 @@ def test_each_claim_that_is_wrong_makes_a_token_worthless(
     tokens: Tokens, changes: dict[str, Any], reason: Reason
 ) -> None:
     with pytest.raises(TokenError) as caught:
-        tokens.verify_application_token(sign(**changes), AUD)
+        tokens.verify_application_token(parse_unverified_token(sign(**changes)), AUD)
     assert caught.value.code == reason
 
 
@@ -98,7 +99,9 @@ def test_each_claim_that_is_wrong_makes_a_token_worthless(
     ],
 )
 def test_a_token_that_is_right_in_all_that_counts_is_taken(tokens: Tokens, changes: dict[str, Any]) -> None:
-    assert tokens.verify_application_token(sign(**changes), AUD).session_id == "session-of-alice"
+    assert (
+        tokens.verify_application_token(parse_unverified_token(sign(**changes)), AUD).session_id == "session-of-alice"
+    )
 
 
 def test_a_foreign_key_is_unknown_even_under_our_key_id(tokens: Tokens) -> None:
@@ -111,17 +114,17 @@ def test_a_foreign_key_is_unknown_even_under_our_key_id(tokens: Tokens) -> None:
     ]:
         token = jwt.encode(claims, foreign.private_key, algorithm="RS256", headers={"kid": key_id})
         with pytest.raises(TokenError) as caught:
-            tokens.verify_application_token(token, AUD)
+            tokens.verify_application_token(parse_unverified_token(token), AUD)
         assert caught.value.code == reason
 
 
 def test_the_two_types_are_not_taken_for_each_other(tokens: Tokens) -> None:
-    organisation = tokens.issue_organisation_token(make_session())
+    organisation = parse_unverified_token(tokens.issue_organisation_token(make_session()))
 
     assert tokens.verify_organisation_token(organisation).session_id == "session-of-alice"
     for verify in (
         lambda: tokens.verify_application_token(organisation, ISSUER),
-        lambda: tokens.verify_organisation_token(issue(tokens)),
+        lambda: tokens.verify_organisation_token(parse_unverified_token(issue(tokens))),
     ):
         with pytest.raises(TokenError) as caught:
             verify()
@@ -168,7 +171,7 @@ def test_tokens_of_both_keys_verify_around_a_rotation(tokens: Tokens, clock: Clo
         policy_id=None,
     )
 
-    key_ids = [tokens.verify_application_token(token, AUD).key_id for token in (before, after)]
+    key_ids = [tokens.verify_application_token(parse_unverified_token(token), AUD).key_id for token in (before, after)]
 
     assert key_ids == [key.key_id for key in get_keyring().keys]
 
@@ -176,7 +179,7 @@ def test_tokens_of_both_keys_verify_around_a_rotation(tokens: Tokens, clock: Clo
 def test_a_token_that_was_verified_counts_no_more_when_its_key_is_gone(clock: Clock) -> None:
     rings = [get_keyring()]
     tokens = Tokens(issuer=ISSUER, keyring=lambda: rings[-1], clock=clock)
-    verified = tokens.verify_application_token(issue(tokens), AUD)
+    verified = tokens.verify_application_token(parse_unverified_token(issue(tokens)), AUD)
     assert tokens.still_verifies(verified)
 
     rings.append(Keyring(get_keyring().keys[1:]))

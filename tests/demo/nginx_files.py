@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from authd.config import load_config
-from authd.nginx_files import derive_settings, render_settings, write_files
+from authd.nginx_files import render_settings, write_files
+from authd.nginx_files.from_config import derive_settings
 from authd.policy.index import build_index
 from tests.demo.hosts import render_hosts, render_nginx
 from tests.demo.settings import APPLICATIONS, Settings

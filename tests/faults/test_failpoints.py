@@ -38,8 +38,8 @@ def steps(scene: Scene) -> dict[str, list[str]]:
         case = f"trace{number}"
         visit.go(scene, f"{case}~{visit.where}~trace")
         if visit.last:
-            wait_until(lambda case=case, last=visit.last: last in scene.passed(case))
-        traced[visit.name] = scene.passed(case)
+            wait_until(lambda case=case, last=visit.last: last in scene.log.passed(case))
+        traced[visit.name] = scene.log.passed(case)
     return traced
 
 
@@ -202,7 +202,7 @@ def test_a_fault_behind_the_visitors_back_lets_nobody_in(scene: Scene) -> None:
             case = f"behind{scene.case_number}"
             answer = visit.go(scene, f"{case}~{visit.where}~{name}~before~{action}")
             assert answer.status == 303, (name, action, answer)
-            wait_until(lambda case=case, name=name: scene.failed(case) == [name])
+            wait_until(lambda case=case, name=name: scene.log.failed(case) == [name])
     assert type_code(scene, "none~none~none").status == 200
     _assert_everybody_is_still_logged_in(scene)
 
@@ -281,7 +281,7 @@ def _try(scene: Scene, case: Case) -> tuple[bool, Answer]:
     assert visit.may_pass or b'"application": true' not in answer.body, (case, answer)
     _assert_no_session_is_deleted(answer, case)
     has_raised_itself = position == "after" and answer.status >= 400
-    return has_raised_itself or scene.failed(number) == names.split("+"), answer
+    return has_raised_itself or scene.log.failed(number) == names.split("+"), answer
 
 
 def _assert_no_session_is_deleted(answer: Answer, case: Case) -> None:

@@ -24,6 +24,7 @@ import sys
 sys.path.insert(0, {root!r})
 import authd
 authd.__version__ = {version!r}
+print("this is", {version!r}, file=sys.stderr, flush=True)
 {first}
 from authd.cli import main
 main()
@@ -65,12 +66,17 @@ def serving(stack: Stack, program: Path) -> Iterator[None]:
     with (stack.directory / "authd.log").open("ab") as log:
         command = [str(program), "serve", "--config", str(stack.directory / "authd.yml")]
         stack.authd = subprocess.Popen(command, stderr=log, stdout=log)
+    begun = stack.authd
     try:
         wait_until(lambda: len(find_children(main_pid(stack))) == 2 and stack.ask_authd("/readyz") == 200)
         yield
     finally:
         os.kill(main_pid(stack), signal.SIGTERM)
-        stack.authd.wait(20)
+        try:
+            begun.wait(60)
+        finally:
+            begun.kill()
+            begun.wait()
         socket = Path(stack.config["listen"].removeprefix("unix:"))
         wait_until(lambda: not socket.exists())
         stack.authd = None
@@ -138,8 +144,9 @@ def test_a_version_that_does_not_start_changes_nothing(stack: Stack, program: Pa
         before, workers = main_pid(stack), find_children(main_pid(stack))
         with under_load(lambda: copy.deepcopy(alice), stack.url("grafana.test"), visitors=2) as load:
             switch(program, "3.0")
+            tries = stack.log_text.count("this is 3.0")
             os.kill(before, signal.SIGUSR2)
-            wait_until(lambda: len(find_children(before)) > len(workers))
+            wait_until(lambda: stack.log_text.count("this is 3.0") > tries)
             wait_until(lambda: sorted(find_children(before)) == sorted(workers))
             asked = load.count
             wait_until(lambda: load.count > asked + 30)

@@ -135,7 +135,7 @@ def restart_with_a_socket_that_stays(stack: Stack, alice: Browser) -> tuple[Load
                 wait_until(lambda asked=asked: load.count > asked + 50)
                 began = time.monotonic()
                 stack.authd.send_signal(signal.SIGTERM)
-                stack.authd.wait(20)
+                stack.authd.wait(60)
                 stack.authd = start_with_socket(stack, listener)
                 stack.ask_authd("/healthz")
                 longest = max(longest, time.monotonic() - began)

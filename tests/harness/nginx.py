@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NGINX = "/usr/sbin/nginx"
-_START_SECONDS = 10.0
+_START_SECONDS = 60.0
 # net.ipv4.ip_local_port_range begins at 32768.
 
 

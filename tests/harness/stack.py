@@ -37,7 +37,7 @@ from tests.harness.nginx import Nginx, find_free_port, running_nginx
 ALICE = Person("alice", {"email": "alice@example.com", "email_verified": True, "groups": ["staff", "admins"]})
 MALLORY = Person("mallory", {"email": "mallory@example.org", "email_verified": True, "groups": ["guests"]})
 TEAM = "auth.test"
-_START_SECONDS = 20
+_START_SECONDS = 60
 
 DEFAULT_APPLICATIONS: list[dict[str, Any]] = [
     {
@@ -131,7 +131,7 @@ class Stack:
             for worker in workers:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker, signal.SIGKILL)
-        self.authd.wait(timeout=20)
+        self.authd.wait(timeout=60)
         self.authd = None
 
     def reload(self) -> None:

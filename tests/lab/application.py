@@ -1,4 +1,4 @@
-"""What runs on an origin: `application.py NAME ADDRESS` tells its name and whom it was told to serve."""
+"""What runs on an origin: `application.py NAME ADDRESS PORT` tells its name and whom it was told to serve."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     ThreadingHTTPServer.request_queue_size = 512
-    ThreadingHTTPServer((sys.argv[2], 8080), Handler).serve_forever()
+    ThreadingHTTPServer((sys.argv[2], int(sys.argv[3])), Handler).serve_forever()

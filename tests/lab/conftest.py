@@ -6,24 +6,52 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.demo.certificates import ensure_certificates
 from tests.lab.estate import CERTIFIED, CLIENTS, NAMES, NUMBERS
 from tests.lab.figures import list_told, tell
 from tests.lab.machines import Lab, find_obstacle, running_machines
 from tests.lab.provider import running_provider
-from tests.lab.provision import Deployment, make_secret
+from tests.lab.provision import Deployment, deploy
+from tests.lab.watching import Watch, begin_watch
 from tests.release.bundles import ensure_bundle
 
 REQUIRED = "AUTHD_LAB"
+_OF_THE_ESTATE = {"test_clocks", "test_faults", "test_playbook", "test_upgrade", "test_use"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "lab":
             item.add_marker(pytest.mark.lab)
+
+
+class _TwoHalves(LoadScopeScheduling):  # type: ignore[misc]
+    """One process has the estate, which waits a lot; the other all the machines of single tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "estate" if Path(nodeid.partition("::")[0]).stem in _OF_THE_ESTATE else "single"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _TwoHalves:
+    return _TwoHalves(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The process that runs the tests hands its figures to the one that has the terminal."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["lab_told"] = list_told()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    for sentence in getattr(node, "workeroutput", {}).get("lab_told", ()):
+        tell(sentence)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -51,18 +79,25 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bundle() -> Path:
     """The release that is deployed first."""
-    return ensure_bundle("lab.1")
+    return ensure_bundle("one")
 
 
 @pytest.fixture(scope="session")
 def deployment(certificates: Path, bundle: Path, _lab_is_possible: None) -> Iterator[Deployment]:
     """The whole estate, deployed on machines that were empty."""
     with running_machines(NUMBERS, also=CLIENTS, names=NAMES) as lab, running_provider(lab, certificates):
-        made = Deployment(lab, certificates, make_secret())
         began = time.monotonic()
-        made.deploy(bundle)
+        made = deploy(lab, certificates, bundle)
         tell(f"{time.monotonic() - began:.0f} s from booted machines to the whole estate")
         yield made
+
+
+@pytest.fixture
+def watch(deployment: Deployment) -> Iterator[Watch]:
+    """Begins with everything whole."""
+    begun = begin_watch(deployment.lab)
+    yield begun
+    print(sorted(begun.seen.items()))
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
-"""A crowd that asks at one edge as fast as it is answered, over connections that stay open."""
+"""A crowd that asks at one edge as fast as it is answered, over connections that stay open.
+
+Each request brings a credential of its own, which is the application's and none of authd's business: nginx has no
+decision for it, and asks authd.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import socket
 import ssl
 import threading
@@ -28,6 +33,7 @@ class Load:
     url: str
     statuses: Counter[str] = field(default_factory=Counter)
     _is_over: threading.Event = field(default_factory=threading.Event)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def failed(self) -> Counter[str]:
@@ -53,13 +59,14 @@ class Load:
         with entered(self.visitor.network.namespace(CLIENT)):
             connection = _Connection(host, address)
             while not self._is_over.is_set():
-                self.statuses[_ask(connection, urlsplit(self.url).path, cookies)] += 1
+                self.statuses[_ask(connection, urlsplit(self.url).path, cookies, next(self._numbers))] += 1
             connection.close()
 
 
-def _ask(connection: http.client.HTTPSConnection, path: str, cookies: str) -> str:
+def _ask(connection: http.client.HTTPSConnection, path: str, cookies: str, number: int) -> str:
+    headers = {"Cookie": cookies, "Accept": "application/json", "Authorization": f"Basic {number}"}
     try:
-        connection.request("GET", path, headers={"Cookie": cookies, "Accept": "application/json"})
+        connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         response.read()
     except (OSError, http.client.HTTPException) as error:

@@ -248,7 +248,8 @@ def running_machines(
 def _write_ssh_config(directory: Path, network: Network, names: Sequence[str]) -> Path:
     key = directory / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "operator", "-f", str(key)], check=True)
-    lines = [f"Host {name}\n  HostName {network.address(name)}" for name in names]
+    # By its short name, and by one of a domain.
+    lines = [f"Host {name} {name}.*\n  HostName {network.address(name)}" for name in names]
     lines += ["Host *", "  User root", f"  IdentityFile {key}", "  IdentitiesOnly yes", "  BatchMode yes"]
     lines += [f"  UserKnownHostsFile {directory}/known_hosts", "  StrictHostKeyChecking yes", "  LogLevel ERROR"]
     lines += ["  ConnectTimeout 5", "  ServerAliveInterval 5"]

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from tests.lab.estate import ALICE, BOB, EDGES, GRAFANA
 from tests.lab.machines import Lab, wait_until
 from tests.lab.visitors import Visitor, is_served
-from tests.lab.watching import begin_watch, is_whole
+from tests.lab.watching import Watch, is_whole
 
 _TIMED = ("authd.service", "nginx.service")
 
 
-def test_a_clock_is_ten_minutes_ahead(estate: Lab) -> None:
+def test_a_clock_is_ten_minutes_ahead(estate: Lab, watch: Watch) -> None:
     """Of one edge. It works on, says what is wrong, and what began in the future is revoked as well."""
     ahead, right = EDGES
-    watch = begin_watch(estate)
     with watch.going_on(), _clock_off(estate, ahead, 600) as read_log:
         bob = Visitor(estate.network)
         assert is_served(bob.log_in(BOB, edge=ahead))
@@ -26,10 +25,9 @@ def test_a_clock_is_ten_minutes_ahead(estate: Lab) -> None:
             wait_until(lambda edge=edge: bob.ask(GRAFANA, edge=edge).status == 401, "Bob is out", seconds=10)
 
 
-def test_a_clock_is_ten_minutes_behind(estate: Lab) -> None:
+def test_a_clock_is_ten_minutes_behind(estate: Lab, watch: Watch) -> None:
     """There, tokens of the other edge and of the provider are from the future: refused, and told; the rest works on."""
     behind, right = EDGES
-    watch = begin_watch(estate)
     with watch.going_on(excused=behind), _clock_off(estate, behind, -600) as read_log:
         page = Visitor(estate.network).log_in(ALICE, edge=behind)
         assert (page.status, "could not be trusted" in page.text) == (400, True)

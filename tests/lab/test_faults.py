@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.lab.estate import EDGES, GRAFANA, NUMBERS, STORES, WIKI
+from tests.lab.estate import EDGES, GRAFANA, NAMED, NUMBERS, REDIS_CLI, STORES, WIKI
 from tests.lab.machines import Lab, wait_until
+from tests.lab.provision import Deployment
 from tests.lab.visitors import Visitor, is_served
-from tests.lab.watching import Watch, begin_watch, is_whole
-
-
-@pytest.fixture
-def watch(estate: Lab) -> Iterator[Watch]:
-    """Begins with everything whole."""
-    begun = begin_watch(estate)
-    yield begun
-    print(sorted(begun.seen.items()))
+from tests.lab.watching import Watch, is_whole
 
 
 def _find_master(lab: Lab) -> str:
     """The machine that two sentinels take for the master; empty while they do not agree."""
     said = [
-        lab[name].run("redis-cli", "-p", "26379", "sentinel", "get-master-addr-by-name", "authd-master", check=False)
+        lab[name].run(
+            *REDIS_CLI, "-h", NAMED[name], "-p", "26379", "sentinel", "get-master-addr-by-name", "authd", check=False
+        )
         for name in STORES
     ]
-    addresses = [each.stdout.split()[0] for each in said if each.stdout.strip()]
-    return next((name for name in STORES if addresses.count(lab[name].address) >= 2), "")
+    named = [each.stdout.split()[0] for each in said if each.stdout.strip()]
+    return next((name for name in STORES if named.count(NAMED[name]) >= 2), "")
 
 
 @pytest.mark.parametrize("host", NUMBERS)
@@ -50,11 +43,11 @@ def test_redis_fails_over(estate: Lab, watch: Watch) -> None:
     wait_until(lambda: _find_master(estate), "there is a master", seconds=120)
     old = _find_master(estate)
     with watch.going_on():
-        estate[old].run("systemctl", "kill", "-s", "KILL", "redis-server")
-        estate[old].run("systemctl", "stop", "redis-server")
+        estate[old].run("systemctl", "kill", "-s", "KILL", "redis-server@authd")
+        estate[old].run("systemctl", "stop", "redis-server@authd")
         wait_until(lambda: _find_master(estate) not in ("", old), "another master", seconds=120)
         wait_until(lambda: is_whole(estate, *EDGES), "logins work again", seconds=120)
-        estate[old].run("systemctl", "start", "redis-server")
+        estate[old].run("systemctl", "start", "redis-server@authd")
 
 
 @pytest.mark.parametrize("seconds", [3, 15, 60])
@@ -65,14 +58,14 @@ def test_a_cable_is_out(estate: Lab, watch: Watch, seconds: int) -> None:
     wait_until(lambda: is_whole(estate, *EDGES), "logins work again", seconds=120)
 
 
-def test_the_key_of_a_tunnel_is_revoked(estate: Lab, watch: Watch) -> None:
+def test_the_key_of_a_tunnel_is_revoked(deployment: Deployment, watch: Watch) -> None:
+    """As an operator does it: the origin leaves the list of the playbook."""
+    estate = deployment.lab
     key = (estate["origin2"].root / "etc/authd-tunnel/id_ed25519.pub").read_text().strip()
     with watch.going_on():
-        for edge in EDGES:
-            estate[edge].run("authd", "tunnel", "revoke", "wiki")
+        deployment.play("edges", "tunnel_edge", tunnel_edge_origins=[])
         member = Visitor(estate.network).take_over(watch.member)
         for edge in EDGES:
             wait_until(lambda edge=edge: member.ask(WIKI, edge=edge).status >= 500, "the tunnel is closed")
             assert is_served(member.ask(GRAFANA, edge=edge))
-        for edge in EDGES:
-            estate[edge].run("authd", "tunnel", "add-origin", "wiki", "--public-key", key)
+        deployment.play("edges", "tunnel_edge", tunnel_edge_origins=[{"name": "wiki", "public_key": key}])

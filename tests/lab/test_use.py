@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-import subprocess
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.lab.estate import ALICE, BOB, CLIENT, EDGES, GRAFANA, MALLORY, NUMBERS, ORIGINS, WIKI
+from tests.ipranges.namespaces import entered
+from tests.lab.estate import (
+    ALICE,
+    BOB,
+    CLIENT,
+    EDGES,
+    GRAFANA,
+    LISTENING,
+    MALLORY,
+    NAMED,
+    NUMBERS,
+    ORIGINS,
+    REDIS_CLI,
+    STORES,
+    WIKI,
+)
 from tests.lab.machines import Lab, wait_until
 from tests.lab.visitors import Visitor, is_served
 
 # What authd promises is two; a busy machine may need a moment to ask.
 _REVOKED_WITHIN_SECONDS = 2
+_PROBE_SECONDS = 2
 _PORTS = (22, 25, 80, 443, 2222, 3000, 5432, 6379, 7844, 8000, 8080, 8443, 9000, 9090, 26379)
 
 
-def _find_open_ports(lab: Lab, host: str, *, on: str = CLIENT) -> set[int]:
-    """Which ports of a host answer, be it with a refusal, to somebody who sits elsewhere."""
+_ANSWERS, _REFUSES, _SILENT = "answers", "refuses", "is silent"
 
-    def answers(port: int) -> bool:
-        probe = f"exec 3<>/dev/tcp/{lab.network.address(host)}/{port}"
-        command = ["timeout", "2", "bash", "-c", probe]
-        done = subprocess.run(lab.network.on(on, *command), capture_output=True, check=False)
-        # 124 is a timeout's own; anything else came from the host.
-        return done.returncode != 124
 
-    with ThreadPoolExecutor(8) as at_once:
-        return {port for port, is_open in zip(_PORTS, at_once.map(answers, _PORTS), strict=True) if is_open}
+def _probe(lab: Lab, host: str, *, on: str = CLIENT) -> dict[int, str]:
+    """What each port of a host does with a connection from elsewhere. A refusal, too, tells that somebody is there."""
+    seat, address = lab.network.namespace(on), lab.network.address(host)
+
+    def try_port(port: int) -> str:
+        with entered(seat):
+            try:
+                socket.create_connection((address, port), _PROBE_SECONDS).close()
+            except ConnectionRefusedError:
+                return _REFUSES
+            except TimeoutError:
+                return _SILENT
+        return _ANSWERS
+
+    with ThreadPoolExecutor(len(_PORTS)) as at_once:
+        return dict(zip(_PORTS, at_once.map(try_port, _PORTS), strict=True))
+
+
+def _find_open(lab: Lab, host: str, *, on: str = CLIENT) -> set[int]:
+    return {port for port, does in _probe(lab, host, on=on).items() if does == _ANSWERS}
 
 
 def test_who_logs_in_at_one_edge_goes_on_at_the_other(estate: Lab) -> None:
@@ -60,21 +87,39 @@ def test_a_session_revoked_on_one_edge_is_refused_by_the_other(estate: Lab, revo
 
 
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_nothing_of_an_origin_answers_the_client(estate: Lab, origin: str) -> None:
-    assert _find_open_ports(estate, origin) == set()
+def test_no_port_of_an_origin_answers_the_client(estate: Lab, origin: str) -> None:
+    assert _find_open(estate, origin) == set()
 
 
-def test_an_origin_with_a_tunnel_answers_nobody(estate: Lab) -> None:
-    for neighbour in (*EDGES, "origin1"):
-        assert _find_open_ports(estate, "origin2", on=neighbour) == set()
+def test_the_origin_behind_an_allowlist_answers_its_edges_and_hides_from_others(estate: Lab) -> None:
+    own = {22, LISTENING["origin1"][1]}
+    for neighbour in (CLIENT, "origin2", "redis"):
+        found = _probe(estate, "origin1", on=neighbour)
+        assert {port for port, does in found.items() if does == _SILENT} == own
+    for edge in EDGES:
+        assert _find_open(estate, "origin1", on=edge) == own - {22}
+
+
+def test_the_origin_with_a_tunnel_answers_nobody(estate: Lab) -> None:
+    for neighbour in (CLIENT, *EDGES, "origin1"):
+        assert set(_probe(estate, "origin2", on=neighbour).values()) == {_SILENT}
     listening = estate["origin2"].shell("ss -Hltn | awk '{ print $4 }'").split()
     # sshd is the operator's, and the firewall lets nobody else reach it.
     assert {address for address in listening if not address.endswith(":22")} == {"127.0.0.1:8080"}
 
 
-@pytest.mark.parametrize("host", [*EDGES, "redis"])
+@pytest.mark.parametrize("host", STORES)
 def test_the_client_reaches_nothing_but_the_web_and_the_tunnels_door(estate: Lab, host: str) -> None:
-    assert _find_open_ports(estate, host) == ({80, 443, 7844} if host in EDGES else set())
+    assert _find_open(estate, host) == ({80, 443, 7844} if host in EDGES else set())
+
+
+def test_redis_speaks_tls_alone_and_to_none_but_its_machines(estate: Lab) -> None:
+    for host in STORES:
+        assert {6379, 26379} <= _find_open(estate, host, on="edge1" if host != "edge1" else "edge2")
+        assert _probe(estate, host, on="origin1")[6379] == _SILENT
+    plain = estate["edge1"].run("redis-cli", "-h", NAMED["redis"], "ping", check=False)
+    assert "PONG" not in plain.stdout
+    assert "NOAUTH" in estate["edge1"].run(*REDIS_CLI, "-h", NAMED["redis"], "ping").stdout
 
 
 def test_the_operator_reaches_every_machine(estate: Lab) -> None:

@@ -17,7 +17,7 @@ from tests.lab.estate import ALICE, BOB, EDGES, GRAFANA, MALLORY, WIKI
 from tests.lab.machines import Lab, wait_until
 from tests.lab.visitors import Visitor, is_served
 
-_PAUSE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.2
 NO_ANSWER = 0
 
 

@@ -152,7 +152,9 @@ def test_staging_goes_on_with_what_runs(machine: Path, one: Path, two: Path) -> 
 
 def test_the_bundle_is_all_that_is_needed(machine: Path, one: Path) -> None:
     python = machine / "root/opt/authd/current/bin/python"
-    listed = subprocess.run([python, "-m", "pip", "check"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        [sys.executable, "-m", "pip", "--python", python, "check"], capture_output=True, text=True, check=False
+    )
     assert listed.returncode == 0, listed.stdout
     with tarfile.open(one) as archive:
         names = archive.getnames()

@@ -15,6 +15,7 @@ import yaml
 
 from authd.app import Application, create_app
 from authd.config import parse_config
+from authd.jose import parse_unverified_token
 from authd.model import Identity, Session
 from authd.sealing import Sealer
 from authd.state.sqlite import SqliteStore
@@ -161,7 +162,7 @@ class Edge:
 
     def organisation_token(self, session: Session) -> str:
         token = self.worker.tokens.issue_organisation_token(session)
-        assert self.worker.tokens.verify_organisation_token(token).audience != ORGANISATION
+        assert self.worker.tokens.verify_organisation_token(parse_unverified_token(token)).audience != ORGANISATION
         return token
 
     def cookie(self, token: str, application_id: str = "grafana") -> str:

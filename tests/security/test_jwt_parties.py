@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from authd.errors import TokenError
+from authd.jose import parse_unverified_token
 from tests.forge import forge_token, rsa_key
 from tests.security.token_targets import AUDIENCE, CLAIMS, ISSUER, OURS, our_tokens, refusal_of
 
@@ -82,7 +83,7 @@ def test_j25_another_kind_of_our_own_tokens_opens_no_application(kind: object) -
 def test_j25_an_application_token_is_no_session_on_the_team_host() -> None:
     for audience in (AUDIENCE, ISSUER):
         with pytest.raises(TokenError) as refusal:
-            our_tokens().verify_organisation_token(with_claims(aud=[audience]))
+            our_tokens().verify_organisation_token(parse_unverified_token(with_claims(aud=[audience])))
         assert refusal.value.code == "token_type"
 
 

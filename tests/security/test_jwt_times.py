@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from authd.errors import TokenError
+from authd.jose import parse_unverified_token
 from tests.security.token_targets import AUDIENCE, CLAIMS, NOW, OURS, Target, each_target, our_tokens, refusal_of
 
 RAW = json.dumps(CLAIMS)
@@ -78,10 +79,13 @@ def test_j13_a_minute_of_leeway_is_a_minute(changes: dict[str, int]) -> None:
 def test_j27_the_years_2038_2106_and_10000_are_days_like_others(leap: int) -> None:
     claims = CLAIMS | {"iat": leap - 10, "nbf": leap - 10, "exp": leap + 10}
     text = OURS.sign(payload=claims)
-    assert our_tokens(lambda: leap).verify_application_token(text, AUDIENCE).expires_at == leap + 10
+    assert (
+        our_tokens(lambda: leap).verify_application_token(parse_unverified_token(text), AUDIENCE).expires_at
+        == leap + 10
+    )
     for clock, code in ((lambda: leap + 10, "token_expired"), (lambda: leap - 71, "token_not_yet_valid")):
         with pytest.raises(TokenError) as refusal:
-            our_tokens(clock).verify_application_token(text, AUDIENCE)
+            our_tokens(clock).verify_application_token(parse_unverified_token(text), AUDIENCE)
         assert refusal.value.code == code
 
 
@@ -89,5 +93,7 @@ def test_j27_the_years_2038_2106_and_10000_are_days_like_others(leap: int) -> No
 def test_j27_a_clock_that_is_off_refuses_rather_than_accepts(drift: int) -> None:
     claims = CLAIMS | {"exp": NOW + 200}
     with pytest.raises(TokenError) as refusal:
-        our_tokens(lambda: NOW + drift).verify_application_token(OURS.sign(payload=claims), AUDIENCE)
+        our_tokens(lambda: NOW + drift).verify_application_token(
+            parse_unverified_token(OURS.sign(payload=claims)), AUDIENCE
+        )
     assert refusal.value.code == ("token_expired" if drift > 0 else "token_not_yet_valid")

@@ -96,7 +96,7 @@ def _ours() -> Target:
         "RS256",
         "ours",
         signing_key("ours", "RS256"),
-        lambda text: tokens.verify_application_token(text, AUDIENCE),
+        lambda text: tokens.verify_application_token(parse_unverified_token(text), AUDIENCE),
     )
 
 

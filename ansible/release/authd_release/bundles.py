@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,10 @@ from authd_release.layout import STAMP, Layout, ReleaseError, write
 KEPT_RELEASES = 3
 KEPT_BACKUPS = 5
 _INSTALL_SECONDS = 600
+# Of the package python3-venv, for Debian's own Python.
+_DEBIAN_WHEELS = Path("/usr/share/python-wheels")
+# What tells one bundle from another.
+_NAMING = ("VERSION", "requirements.lock")
 
 
 @dataclass(frozen=True)
@@ -31,14 +36,33 @@ class Staged:
 
 def stage(layout: Layout, file: Path, *, only_look: bool) -> Staged:
     """Install a bundle beside the others. Raises ReleaseError for what is no whole bundle for this machine."""
+    named = _read_names(file)
+    if named and _is_installed(layout, *named):
+        return Staged(named[0], is_new=False)
     with tempfile.TemporaryDirectory(dir=layout.prefix, prefix=".incoming-") as directory:
         bundle = _unpack(file, Path(directory))
-        version = (bundle / "VERSION").read_text().strip()
-        digest = hashlib.sha256((bundle / "requirements.lock").read_bytes()).hexdigest()
+        version, digest = _name(*((bundle / name).read_bytes() for name in _NAMING))
         is_new = not _is_installed(layout, version, digest)
         if is_new and not only_look:
             _install(layout.releases / version, bundle, version, digest)
     return Staged(version, is_new)
+
+
+def _read_names(file: Path) -> tuple[str, str] | None:
+    """Version and digest from the beginning of a bundle, where they lie before the wheels; None where they do not."""
+    found: dict[str, bytes] = {}
+    with contextlib.suppress(OSError, EOFError, tarfile.TarError), tarfile.open(file) as archive:
+        for member in archive:
+            name = member.name.partition("/")[2]
+            if name.startswith("wheels/"):
+                break
+            if name in _NAMING and (read := archive.extractfile(member)) is not None:
+                found[name] = read.read()
+    return _name(*(found[name] for name in _NAMING)) if found.keys() == set(_NAMING) else None
+
+
+def _name(version: bytes, lock: bytes) -> tuple[str, str]:
+    return version.decode(errors="replace").strip(), hashlib.sha256(lock).hexdigest()
 
 
 def _unpack(file: Path, directory: Path) -> Path:
@@ -75,11 +99,17 @@ def _is_installed(layout: Layout, version: str, digest: str) -> bool:
 def _install(target: Path, bundle: Path, version: str, digest: str) -> None:
     """Make the release's environment. What a run that was cut off has left is made again."""
     shutil.rmtree(target, ignore_errors=True)
-    _run_step("a virtual environment", sys.executable, "-m", "venv", str(target))
-    pip = [str(target / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]
+    # Debian's pip as a file: a copy in each release takes as long to make as the rest, and is never used again.
+    wheels = sorted(_DEBIAN_WHEELS.glob("pip-*.whl")) if sys.base_prefix == "/usr" else []
+    wheel = next(iter(wheels), None)
+    without = ["--without-pip"] if wheel else []
+    _run_step("a virtual environment", sys.executable, "-m", "venv", *without, str(target))
+    program = [str(wheel / "pip")] if wheel else ["-m", "pip"]
+    pip = [str(target / "bin/python"), *program, "install", "--disable-pip-version-check", "--no-cache-dir"]
     options = ["--no-index", "--no-deps", "--require-hashes", "--find-links", str(bundle / "wheels")]
     _run_step("the packages", *pip, *options, "-r", str(bundle / "requirements.lock"))
-    os.sync()
+    # This file system alone: what others are writing to theirs may take minutes.
+    _run_step("the packages' files", "sync", "--file-system", str(target))
     write(target / STAMP, json.dumps({"version": version, "lock_sha256": digest}))
 
 

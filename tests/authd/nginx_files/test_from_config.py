@@ -6,7 +6,7 @@ import pytest
 
 from authd.config import Config, parse_config
 from authd.errors import ConfigError, SecretError
-from authd.nginx_files import derive_settings, render_nginx_files
+from authd.nginx_files.from_config import derive_settings, render_nginx_files
 
 YAML = """
 team_domain: auth.example.com

@@ -115,3 +115,15 @@ def test_a_code_says_all_that_the_hand_over_needs() -> None:
     assert set(asdict(CODE)) == {
         *("session_id", "application_id", "host", "return_path", "app_session_hash", "round"),
     }
+
+
+async def test_a_store_that_never_comes_to_an_end_does_not_keep_the_worker(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find_owned(*_: object, **__: object) -> list[object]:
+        return [object()]
+
+    monkeypatch.setattr(house.store, "find_owned", find_owned)
+
+    with pytest.raises(StoreDamagedError, match="does not come to an end"):
+        await asyncio.wait_for(house.records.list_all_sessions("alice", now=NOW), 10)
