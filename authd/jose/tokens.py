@@ -77,7 +77,7 @@ def verify_signature(token: UnverifiedToken, key: VerificationKey) -> Mapping[st
     if token.algorithm != key.algorithm:
         raise TokenError("token_signature", "the token's algorithm is not the one of its key")
     # The library's algorithm, and not its reading of the token: that was done already, more strictly, and costs as much
-    # as the signature. Its minimum for keys is below ours (`VerificationKey`).
+    # as the signature. Its minimum for keys is no higher than ours (`VerificationKey`).
     signed = token.text.rpartition(".")[0].encode("ascii")
     if not _ALGORITHMS[key.algorithm].verify(signed, key.public_key, token.signature):
         raise TokenError("token_signature", "the token's signature does not verify")

@@ -13,8 +13,9 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from authd.state.gathering import gather_waiting
+
 _Result = TypeVar("_Result")
-MOST_TOGETHER = 200
 
 
 class _Read:
@@ -78,24 +79,11 @@ class GroupReader:
     def _run(self) -> None:
         ends = False
         while not ends and (first := self._waiting.get()) is not None:
-            together, ends = self._collect(first)
+            together, ends = gather_waiting(first, self._waiting)
             self._answer(together)
             for loop in {read.done.get_loop() for read in together}:
                 _tell(loop, [read for read in together if read.done.get_loop() is loop])
         self._connection.close()
-
-    def _collect(self, first: _Read) -> tuple[list[_Read], bool]:
-        """Whatever waits by now, and whether the end is among it."""
-        together = [first]
-        while len(together) < MOST_TOGETHER:
-            try:
-                following = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if following is None:
-                return together, True
-            together.append(following)
-        return together, False
 
     def _answer(self, reads: list[_Read]) -> None:
         try:

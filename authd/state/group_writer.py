@@ -16,9 +16,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from authd.state.gathering import gather_waiting
+
 _Result = TypeVar("_Result")
 _Write = tuple[Callable[[sqlite3.Connection], Any], "Future[Any]"]
-MOST_TOGETHER = 200
 # SQLite itself sleeps longer and longer, up to 100 ms: to starve beside another worker that writes all the time. So we
 # look again soon, and whoever has more to write leaves a gap between two transactions that nobody overlooks.
 _LOOK_AGAIN_SECONDS = 0.001
@@ -56,23 +57,10 @@ class GroupWriter:
         ends = False
         while not ends and (first := self._waiting.get()) is not None:
             time.sleep(max(0.0, self._gap_ends_at - time.monotonic()))
-            together, ends = self._collect(first)
+            together, ends = gather_waiting(first, self._waiting)
             self._commit([write for write in together if write[1].set_running_or_notify_cancel()])
             self._gap_ends_at = time.monotonic() + _GAP_SECONDS
         self._connection.close()
-
-    def _collect(self, first: _Write) -> tuple[list[_Write], bool]:
-        """Whatever waits by now, and whether the end is among it."""
-        together = [first]
-        while len(together) < MOST_TOGETHER:
-            try:
-                following = self._waiting.get_nowait()
-            except queue.Empty:
-                break
-            if following is None:
-                return together, True
-            together.append(following)
-        return together, False
 
     def _commit(self, writes: list[_Write]) -> None:
         """Nobody is told of a result before the commit; everybody is told of an error that ends the transaction."""

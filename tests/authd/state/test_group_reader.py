@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from authd.state.group_reader import MOST_TOGETHER, GroupReader
+from authd.state.gathering import MOST_TOGETHER
+from authd.state.group_reader import GroupReader
 
 
 class Opened:
