@@ -148,7 +148,7 @@ class RedisLink:
                     raise role
                 if bytes(role[0]) != b"master":
                     raise ReadOnlyError(f"{address[0]}:{address[1]} is a replica")
-            except BaseException:
+            except BaseException:  # a cancelled search as well closes its connection; and it goes on
                 await master.close()
                 raise
         if self._is_closed:
