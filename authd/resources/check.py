@@ -22,7 +22,7 @@ from authd.errors import IssuerUnavailableError, MalformedRequestError, StoreErr
 from authd.metrics import Metrics
 from authd.model import Decision, Outcome, Reason
 from authd.resources.identity_headers import render_identity_headers
-from authd.resources.nginx_request import NginxHeaders, parse_check_request
+from authd.resources.nginx_request import FROM_SESSION, NginxHeaders, parse_check_request
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -135,7 +135,7 @@ class Check:
         except MalformedRequestError:
             return _Answered(None, Verdict(Decision(Outcome.DENY, Reason.MALFORMED_REQUEST)), ())
         verdict = await self._access.check(request)
-        return _Answered(request, verdict, _render_identity(verdict))
+        return _Answered(request, verdict, _render_identity(request, verdict))
 
     def _remember(self, key: _Key, answered: _Answered) -> None:
         """Only who was let in as somebody, and may be again: `still_holds` judges by the session."""
@@ -175,15 +175,19 @@ def _find_repeat_key(scope: Scope) -> bytes | None:
     return repeat_key if _ABOUT_THE_CONNECTION.isdisjoint(name for name, _ in scope["headers"]) else None
 
 
-def _render_identity(verdict: Verdict) -> Headers:
+def _render_identity(request: CheckRequest, verdict: Verdict) -> Headers:
     """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
     credential, issued = verdict.credential, verdict.renewal.issued
     bearer, token = credential.identity or credential.machine, credential.token
     if bearer is None or token is None or verdict.decision.outcome is not Outcome.ALLOW:
         return ()
-    headers = {**render_identity_headers(bearer), "Cf-Access-Jwt-Assertion": token}
+    headers = render_identity_headers(bearer)
     if issued:
         headers |= {"Cf-Access-Jwt-Assertion": issued.text, "X-Authd-Set-Cookie": issued.cookie}
+    elif request.has_session_at_hand and token == request.nginx_session:
+        headers |= {"X-Authd-Token-From": FROM_SESSION}
+    else:
+        headers |= {"Cf-Access-Jwt-Assertion": token}
     return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
 
 
