@@ -1,4 +1,4 @@
-"""An installation to measure: one nginx worker, one authd worker, a trivial application beside them, and sessions.
+"""An installation to measure: one nginx worker, one authd worker, a trivial application within nginx, and sessions.
 
 Its files lie in memory where there is room: what is measured is neither the disk of the store nor of nginx' cache.
 """
@@ -69,9 +69,8 @@ def run_installation(
     with (directory / "authd.log").open("wb") as log, subprocess.Popen(serve, stderr=log) as authd:
         try:
             _wait_for(directory / "authd.sock", authd)
-            with _running_application(directory / "application") as application:
-                with running_nginx(directory, _render_http(application, *ports), port=ports[0]):
-                    yield Installation(*ports, tokens, authd, config_path)
+            with running_nginx(directory, _render_http(directory, *ports), port=ports[0]):
+                yield Installation(*ports, tokens, authd, config_path)
         finally:
             authd.terminate()
 
@@ -134,20 +133,12 @@ def _wait_for(socket_path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
-@contextlib.contextmanager
-def _running_application(directory: Path) -> Iterator[str]:
-    """Its address. A process of its own, as applications are: what it does with a request is no cost of the gate's."""
-    directory.mkdir()
-    port = find_free_port()
-    http = f'server {{ listen 127.0.0.1:{port}; keepalive_requests 100000; location / {{ return 200 "ok"; }} }}'
-    with running_nginx(directory, http, port=port):
-        yield f"127.0.0.1:{port}"
-
-
-def _render_http(application: str, port: int, floor_port: int, plain_port: int) -> str:
+def _render_http(directory: Path, port: int, floor_port: int, plain_port: int) -> str:
+    application = f"127.0.0.1:{find_free_port()}"
     return f"""
     include authd/authd-http.conf;
-    upstream app {{ server {application}; keepalive 64; keepalive_requests 100000; }}
+    upstream app {{ server {application}; keepalive 16; }}
+    server {{ listen {application}; location / {{ return 200 "ok"; }} }}
     server {{
         listen 127.0.0.1:{plain_port};
         location / {{ proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://app; }}

@@ -25,7 +25,7 @@ Scope = Literal["host", "path"]
 
 DEFAULT_CACHE_DIRECTORY = "/var/cache/authd-nginx"
 # Idle connections that nginx keeps to authd; the socket is named twice more (docs/adr/0031).
-KEEPALIVE_CONNECTIONS = 16
+KEEPALIVE_CONNECTIONS = 62
 # The only paths under the prefix; nginx answers any other with its own 404.
 APPLICATION_ENDPOINTS = ("login", "authorized", "logout", "get-identity", "certs", "style.css")
 TEAM_ENDPOINTS = (
