@@ -166,6 +166,15 @@ def test_a_port_in_the_hands_of_another_program_is_told_before_anything_is_chang
     assert ask(edge) == 200
 
 
+def test_a_version_whose_unit_differs_says_that_it_needs_a_restart(edge: Edge) -> None:
+    stage = "authd-release --json stage /var/cache/authd/authd-*.tar.gz"
+    assert json.loads(edge.machine.shell(stage))["restart"] is False
+    unit = "/etc/systemd/system/authd.service"
+    edge.machine.shell(f"cp {unit} /srv/kept; echo '# older' >>{unit}")
+    assert json.loads(edge.machine.shell(stage))["restart"] is True
+    edge.machine.shell(f"mv /srv/kept {unit}; systemctl daemon-reload")
+
+
 def test_it_is_all_there_after_a_reboot(edge: Edge) -> None:
     edge.machine.reboot()
     edge.machine.run("systemd-run", "--unit=application", "python3", "/srv/application.py")

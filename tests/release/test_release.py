@@ -143,7 +143,11 @@ def test_the_bundle_brings_the_program_that_installs_it(machine: Path, two: Path
 
 
 def test_staging_goes_on_with_what_runs(machine: Path, one: Path, two: Path) -> None:
-    assert must(machine, "--dry-run", "stage", one) == {"version": version_of(one), "changed": False}
+    assert must(machine, "--dry-run", "stage", one) == {
+        "version": version_of(one),
+        "changed": False,
+        "restart": False,
+    }
     assert must(machine, "--dry-run", "switch", version_of(one))["changed"] is True
     assert must(machine, "--dry-run", "switch", version_of(two))["changed"] is False
     assert running_version(machine) == version_of(two)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from authd_release.bundles import remove_old, stage
 from authd_release.layout import STAMP, Layout, ReleaseError, lock
-from authd_release.switching import refresh, switch, would_switch
+from authd_release.switching import needs_restart, refresh, switch, would_switch
 
 
 def main() -> None:
@@ -80,9 +80,11 @@ def install_bundle(layout: Layout, arguments: argparse.Namespace) -> dict[str, o
 
 
 def stage_bundle(layout: Layout, arguments: argparse.Namespace) -> dict[str, object]:
-    """Install beside, and nothing else."""
+    """Install beside, and nothing else. What is not installed cannot say whether it needs a restart."""
     staged = stage(layout, Path(arguments.what), only_look=arguments.dry_run)
-    return {"version": staged.version, "changed": staged.is_new}
+    is_here = not (staged.is_new and arguments.dry_run)
+    restart = needs_restart(layout, layout.releases / staged.version) if is_here else None
+    return {"version": staged.version, "changed": staged.is_new, "restart": restart}
 
 
 def switch_version(layout: Layout, arguments: argparse.Namespace) -> dict[str, object]:

@@ -39,12 +39,12 @@ def switch(layout: Layout, version: str) -> dict[str, object]:
         return {"version": version, "changed": changed, "backup": None}
     backup = _back_up(layout, release) if layout.config.exists() else None
     units_before = read_unit(layout)
-    needs_restart = is_running and units_before is not None and units_before != unit_of(release)
+    by_restart = needs_restart(layout, release)
     point(layout.current, release)
     try:
         install_unit(layout, release)
         if is_running:
-            _take_over(layout, release, version, by_restart=needs_restart)
+            _take_over(layout, release, version, by_restart=by_restart)
     except ReleaseError as error:
         _put_back(layout, before, units_before, is_running)
         raise ReleaseError(
@@ -53,6 +53,12 @@ def switch(layout: Layout, version: str) -> dict[str, object]:
     if before:
         point(layout.previous, layout.releases / before)
     return {"version": version, "changed": True, "backup": str(backup) if backup else None}
+
+
+def needs_restart(layout: Layout, release: Path) -> bool:
+    """Whether the switch to it costs requests: its unit, if it is installed, is not the one that runs."""
+    before, wanted = read_unit(layout), unit_of(release)
+    return None not in (before, wanted) and before != wanted and is_active(layout.unit)
 
 
 def would_switch(layout: Layout, version: str) -> bool:
