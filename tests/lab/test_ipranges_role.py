@@ -117,12 +117,10 @@ def test_a_configuration_that_ipranges_refuses_is_not_written(spare: Lab, machin
     assert machine.shell("sha256sum /etc/ipranges/ipranges.yml") == before
 
 
-def test_with_the_source_down_the_old_list_stays_over_a_reboot(spare: Lab, machine: Machine, bundle: Path) -> None:
+def test_with_the_source_down_the_old_list_stays_over_a_reboot(machine: Machine) -> None:
     before = allowed(machine)
     machine.run("systemctl", "stop", "lists")
     assert refresh(machine) == 4
-    played = play(spare, bundle, CONFIG)
-    assert re.search("edge: .*What was in force stays", played.output), played.output[-3000:]
     assert allowed(machine) == before
     machine.reboot()
     assert allowed(machine) == before
