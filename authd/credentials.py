@@ -30,7 +30,8 @@ class CheckRequest:
 
     `path` is the one that nginx decoded and cleaned, None if the snippet sent none; `facts` are those of the
     connection, about nobody; `nginx_session` is nginx' own reading of the session cookie, the one that stands in the
-    cache key. `credential_header` is the one that the application's `read_service_tokens_from_header` names.
+    cache key. `credential_header` is the one that the application's `read_service_tokens_from_header` names. With
+    `has_session_at_hand`, nginx can show the application `nginx_session` without being sent it again.
     """
 
     claimed_application: str
@@ -48,6 +49,7 @@ class CheckRequest:
     client_id: str = ""
     client_secret: str = ""
     credential_header: str = ""
+    has_session_at_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 from gunicorn.workers import gasgi
 from gunicorn.workers.gasgi import ASGIWorker
 
-from authd.serve_protocol import Repeats, ShortWayProtocol
+from authd.serve_protocol import Checks, Headers, ShortWayProtocol
 
 # gunicorn's loop looks once a second whether it shall end, and takes requests until then.
 _LOOP_SECONDS = 1.1
@@ -25,11 +25,15 @@ _Asgi = Callable[..., Awaitable[None]]
 
 
 class RequestCounter:
-    """An ASGI application around another one. `under_way` is how many requests have not been answered yet."""
+    """An ASGI application around another one, and its check. `under_way` is how many requests have not been answered
+    yet."""
 
-    def __init__(self, app: _Asgi) -> None:
+    def __init__(self, app: _Asgi, check: Checks) -> None:
         self._app = app
+        self._check = check
         self.under_way = 0
+        # Over before anybody could look.
+        self.answer_again = check.answer_again
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """See the class. Lifespan and whatever else is no request is not counted."""
@@ -41,13 +45,21 @@ class RequestCounter:
         finally:
             self.under_way -= 1
 
+    async def answer(self, repeat_key: bytes, raw: Headers) -> bytes:
+        """As the check does."""
+        self.under_way += 1
+        try:
+            return await self._check.answer(repeat_key, raw)
+        finally:
+            self.under_way -= 1
+
 
 class PromptWorker(ASGIWorker):  # type: ignore[misc]
     """See the module."""
 
     app: Any
     asgi: Any
-    repeats: Repeats
+    checks: Checks
     _is_serving = False
 
     def notify(self) -> None:
@@ -60,8 +72,7 @@ class PromptWorker(ASGIWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Load the application and count its requests."""
         super().load_wsgi()
-        self.repeats = self.asgi.check
-        self.requests = self.asgi = RequestCounter(self.asgi)
+        self.requests = self.checks = self.asgi = RequestCounter(self.asgi, self.asgi.check)
         # gunicorn has no setting for the protocol of its ASGI worker.
         gasgi.ASGIProtocol = ShortWayProtocol
 

@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> int:
     """pytest's exit code."""
     failures = Failures()
     try:
-        code = int(pytest.main(arguments, plugins=[failures]))
+        # A copy: pytest writes the options of pyproject.toml into the list that it is given.
+        code = int(pytest.main(list(arguments), plugins=[failures]))
     except Exception:  # noqa: BLE001 - what a test that failed has left behind comes out at the very end
         traceback.print_exc()
         code = int(pytest.ExitCode.TESTS_FAILED if failures.ids else pytest.ExitCode.INTERNAL_ERROR)

@@ -13,13 +13,21 @@ from tests.run import MOST_AGAIN, _find_mark, may_try_again
 FAILS_ONCE = """
 from pathlib import Path
 
+import pytest
+
+@pytest.mark.slow
 def test_passes_the_second_time():
     seen = Path(__file__).with_name("seen")
     is_first = not seen.exists()
     seen.touch()
     assert not is_first
 """
-FAILS_ALWAYS = "def test_fails():\n    assert False\n"
+# pytest puts these before the options of the command line, and the last one counts.
+OPTIONS = """[tool.pytest.ini_options]
+addopts = "-m 'not slow'"
+markers = ['slow']
+"""
+FAILS_ALWAYS = "import pytest\n\n@pytest.mark.slow\ndef test_fails():\n    assert False\n"
 
 
 @pytest.mark.parametrize(
@@ -51,9 +59,10 @@ def test_the_second_try_counts(directory: str, text: str, code: int, tmp_path: P
     path = tmp_path / "tests" / directory / "test_it.py"
     path.parent.mkdir(parents=True)
     path.write_text(text)
-    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
+    (tmp_path / "pyproject.toml").write_text(OPTIONS)
     runner = Path(__file__).with_name("run.py")
-    command = [sys.executable, str(runner), "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "tests"]
+    without = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest"]
+    command = [sys.executable, str(runner), *without, "-m", "slow", "tests"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout + done.stderr
     assert ("alone, once more" in done.stdout) is (directory == "faults")

@@ -4,7 +4,7 @@ question.
 An ASGI application of its own, without falcon, whose part of this answer was larger than the decision's (ADR 0009). It
 remembers what it answered to the very same request: then nothing is parsed, matched or decided again, and only what
 can change by itself is looked at (policies, session, token, time). The server may ask for it by the request's bytes,
-before it has parsed them (`answer_again`, ADR 0120).
+before it has parsed them (`answer_again`, ADR 0120), and for the bytes of a first answer (`answer`, ADR 0123).
 """
 
 from __future__ import annotations
@@ -22,21 +22,19 @@ from authd.errors import IssuerUnavailableError, MalformedRequestError, StoreErr
 from authd.metrics import Metrics
 from authd.model import Decision, Outcome, Reason
 from authd.resources.identity_headers import render_identity_headers
-from authd.resources.nginx_request import NginxHeaders, parse_check_request
+from authd.resources.nginx_request import FROM_SESSION, NginxHeaders, parse_check_request
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Headers = tuple[tuple[bytes, bytes], ...]
+RawHeaders = Sequence[tuple[bytes, bytes]]
 # The bytes up to the request id if the server knows them, else the headers without it.
 _Key = bytes | tuple[tuple[bytes, bytes], ...]
 
 CHECK_PATH = "/auth"
-# Where a scope has those bytes.
-REPEAT_KEY = "authd.repeat_key"
 _STATUS = {Outcome.LOGIN: 401, Outcome.DENY: 403}
-_PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden"}
+_PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 500: "Internal Server Error"}
 _REQUEST_ID = b"x-request-id"
-_ABOUT_THE_CONNECTION = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
 _EMPTY: Headers = ((b"content-length", b"0"),)
 _NEVER_CACHED: Headers = (*_EMPTY, (b"x-accel-expires", b"0"))
 # An answer with its request takes some 4 kB; one that would take ten times that is not worth its place.
@@ -74,24 +72,35 @@ class Check:
 
     async def __call__(self, scope: Scope, receive: object, send: Send) -> None:
         """One request. `scope["path"]` is CHECK_PATH."""
-        status, headers = 500, _EMPTY
+        status, headers = 403, _NEVER_CACHED
+        if scope["method"] == "GET":
+            status, headers = await self._answer(scope["headers"], None)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def answer(self, repeat_key: bytes, raw: RawHeaders) -> bytes:
+        """The answer to a request that has these headers and nothing else, as it goes to nginx. It is remembered by
+        `repeat_key`, the bytes of the request up to its id."""
+        return _render_answer(*await self._answer(raw, repeat_key))
+
+    async def _answer(self, raw: RawHeaders, repeat_key: bytes | None) -> tuple[int, Headers]:
         try:
-            status, headers = await self._answer(scope)
+            return await self._judge(raw, repeat_key)
         except (StoreError, IssuerUnavailableError) as error:
             self._on_outage(error, CHECK_PATH)
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a refusal
             log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=CHECK_PATH)
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
+        return 500, _EMPTY
 
-    async def _answer(self, scope: Scope) -> tuple[int, Headers]:
+    async def _judge(self, raw: RawHeaders, repeat_key: bytes | None) -> tuple[int, Headers]:
         started = perf_counter()
-        raw: Sequence[tuple[bytes, bytes]] = scope["headers"]
-        if scope["method"] != "GET" or not self._is_nginx(raw):
+        if not self._is_nginx(raw):
             return 403, _NEVER_CACHED
-        key: _Key | None = _find_repeat_key(scope)
         answered = None
-        if key is None:
+        key: _Key
+        if repeat_key is not None:
+            key = repeat_key
+        else:
             key = tuple(pair for pair in raw if pair[0] != _REQUEST_ID)
             is_single = len(raw) <= len(key) + 1
             answered = self._find(key) if is_single else None
@@ -122,20 +131,20 @@ class Check:
         seconds = perf_counter() - started
         self._metrics.count_decision(decision.application_id or "", decision.outcome, decision.reason, seconds)
 
-    def _is_nginx(self, raw: Sequence[tuple[bytes, bytes]]) -> bool:
+    def _is_nginx(self, raw: RawHeaders) -> bool:
         """On a TCP listener, whoever is not nginx does not know the secret."""
         if self._listener_secret is None:
             return True
         given = [value for name, value in raw if name == b"x-authd-secret"]
         return len(given) == 1 and hmac.compare_digest(given[0], self._listener_secret)
 
-    async def _ask(self, raw: Sequence[tuple[bytes, bytes]]) -> _Answered:
+    async def _ask(self, raw: RawHeaders) -> _Answered:
         try:
             request = parse_check_request(NginxHeaders(raw))
         except MalformedRequestError:
             return _Answered(None, Verdict(Decision(Outcome.DENY, Reason.MALFORMED_REQUEST)), ())
         verdict = await self._access.check(request)
-        return _Answered(request, verdict, _render_identity(verdict))
+        return _Answered(request, verdict, _render_identity(request, verdict))
 
     def _remember(self, key: _Key, answered: _Answered) -> None:
         """Only who was let in as somebody, and may be again: `still_holds` judges by the session."""
@@ -169,21 +178,19 @@ class Check:
             self._decisions.refused(lambda: _log_fields(answered, request_id))
 
 
-def _find_repeat_key(scope: Scope) -> bytes | None:
-    """None also where more than the head of the request, or the end of the connection, hangs on its answer."""
-    repeat_key: bytes | None = scope.get(REPEAT_KEY)
-    return repeat_key if _ABOUT_THE_CONNECTION.isdisjoint(name for name, _ in scope["headers"]) else None
-
-
-def _render_identity(verdict: Verdict) -> Headers:
+def _render_identity(request: CheckRequest, verdict: Verdict) -> Headers:
     """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
     credential, issued = verdict.credential, verdict.renewal.issued
     bearer, token = credential.identity or credential.machine, credential.token
     if bearer is None or token is None or verdict.decision.outcome is not Outcome.ALLOW:
         return ()
-    headers = {**render_identity_headers(bearer), "Cf-Access-Jwt-Assertion": token}
+    headers = render_identity_headers(bearer)
     if issued:
         headers |= {"Cf-Access-Jwt-Assertion": issued.text, "X-Authd-Set-Cookie": issued.cookie}
+    elif request.has_session_at_hand and token == request.nginx_session:
+        headers |= {"X-Authd-Token-From": FROM_SESSION}
+    else:
+        headers |= {"Cf-Access-Jwt-Assertion": token}
     return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
 
 

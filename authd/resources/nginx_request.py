@@ -16,6 +16,9 @@ from authd.urls import find_original_url
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
+# Of X-Authd-Token-From: nginx offers it, and authd takes the offer (ADR 0122).
+FROM_SESSION = "session"
+
 
 class NginxHeaders:
     """The headers of one request to authd, each at most once."""
@@ -65,6 +68,7 @@ def parse_check_request(headers: NginxHeaders) -> CheckRequest:
         client_id=headers.text(b"cf-access-client-id"),
         client_secret=headers.text(b"cf-access-client-secret"),
         credential_header=headers.text(b"x-authd-credential"),
+        has_session_at_hand=headers.text(b"x-authd-token-from") == FROM_SESSION,
         is_preflight=method == "OPTIONS"
         and bool(headers.text(b"origin") and headers.text(b"access-control-request-method")),
     )

@@ -28,10 +28,10 @@ FIRST, SECOND = b"a" * 32, b"b" * 32
 
 
 class Server:
-    """A check behind the protocol. `parsed` counts the requests that took the long way."""
+    """A check behind the protocol. `parsed` counts what was asked anew, `by_gunicorn` what gunicorn answered."""
 
     def __init__(self, house: House) -> None:
-        self.parsed = 0
+        self.parsed = self.by_gunicorn = 0
         self.lines: list[dict[str, Any]] = []
         log = DecisionLog(clock=house.clock, log=lambda event, **fields: self.lines.append(fields))
         self.check = Check(house.access, log, Metrics(), on_outage=lambda error, path: None)
@@ -39,14 +39,21 @@ class Server:
         config.set("keepalive", 3600)
         config.set("limit_request_field_size", 32_768)
         self.worker = SimpleNamespace(
-            cfg=config, log=Logger(config), asgi=self, loop=asyncio.get_running_loop(), repeats=self.check, alive=True
+            cfg=config, log=Logger(config), asgi=self, loop=asyncio.get_running_loop(), checks=self, alive=True
         )
         vars(self.worker).update(nr_conns=0, nr=0, max_requests=10**9)
         logging.getLogger("gunicorn.error").handlers.clear()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.parsed += 1
+        self.by_gunicorn += 1
         await self.check(scope, receive, send)
+
+    async def answer(self, repeat_key: bytes, raw: Any) -> bytes:
+        self.parsed += 1
+        return await self.check.answer(repeat_key, raw)
+
+    def answer_again(self, repeat_key: bytes, request_id: bytes) -> bytes | None:
+        return self.check.answer_again(repeat_key, request_id)
 
 
 class Connection:
@@ -62,6 +69,9 @@ class Connection:
             await self._writer.drain()
             await asyncio.sleep(0.01 if len(chunks) > 1 else 0)
         return await self.read()
+
+    def send(self, data: bytes) -> None:
+        self._writer.write(data)
 
     async def read(self) -> tuple[int, dict[str, str]]:
         head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 20)
@@ -214,7 +224,7 @@ async def test_bytes_within_another_request_are_no_question(
 
     begun = b"GET /auth HTTP/1.1\r\nX-Original-Method: GET\r\nX-Real-Ip: 192.0.2.66\r\nX-Rest: "
     assert (await nginx.ask(begun, question))[0] == 403
-    assert server.parsed == 2
+    assert (server.parsed, server.by_gunicorn) == (1, 1)
 
 
 @pytest.mark.parametrize("at", [1, 3, 20, 21, 40, -70, -51, -36, -4, -3, -1])
@@ -271,7 +281,7 @@ async def test_with_a_body_or_an_end_of_the_connection_nothing_is_remembered(
     for more in ("Content-Length: 0", "Expect: 100-continue", "Connection: keep-alive"):
         assert (await nginx.ask(render(alice[1], FIRST, more)))[0] == 200
         assert (await nginx.ask(render(alice[1], FIRST, more)))[0] == 200
-    assert server.parsed == 6
+    assert (server.parsed, server.by_gunicorn) == (0, 6)
 
 
 async def test_a_worker_that_stops_answers_by_gunicorns_way(
@@ -280,7 +290,74 @@ async def test_a_worker_that_stops_answers_by_gunicorns_way(
     assert (await nginx.ask(render(alice[1])))[0] == 200
     server.worker.alive = False
     assert (await nginx.ask(render(alice[1])))[0] == 200
-    assert server.parsed == 2
+    assert (server.parsed, server.by_gunicorn) == (1, 1)
+
+
+class Gate:
+    """A check that waits until somebody opens, or fails then."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch, error: BaseException | None = None) -> None:
+        self.is_reached, self.opened = asyncio.Event(), asyncio.Event()
+        self._answer, self._error = server.answer, error
+        monkeypatch.setattr(server, "answer", self.answer)
+
+    async def answer(self, repeat_key: bytes, raw: Any) -> bytes:
+        self.is_reached.set()
+        await self.opened.wait()
+        if self._error:
+            raise self._error
+        return await self._answer(repeat_key, raw)
+
+
+async def test_what_comes_before_the_answer_is_read_after_it(
+    server: Server, nginx: Connection, alice: tuple[Session, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(server, monkeypatch)
+    first = asyncio.create_task(nginx.ask(render(alice[1])))
+    await gate.is_reached.wait()
+    nginx.send(render("x"))
+    await asyncio.sleep(0.05)
+    nginx.send(render(alice[1], SECOND, "Connection: close"))
+    await asyncio.sleep(0.05)
+    gate.opened.set()
+
+    assert [(await first)[0], (await nginx.read())[0], (await nginx.read())[0]] == [200, 401, 200]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), asyncio.CancelledError()])
+async def test_a_check_that_fails_ends_the_connection(
+    server: Server, nginx: Connection, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """nginx takes that for a check that failed, and refuses."""
+    Gate(server, monkeypatch, error).opened.set()
+    with pytest.raises(asyncio.IncompleteReadError):
+        await nginx.ask(render("x"))
+
+
+async def test_nobody_is_answered_who_has_gone(
+    server: Server, nginx: Connection, alice: tuple[Session, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(server, monkeypatch)
+    nginx.send(render(alice[1]))
+    await gate.is_reached.wait()
+    nginx.close()
+    await asyncio.sleep(0.05)
+    gate.opened.set()
+    await asyncio.sleep(0.05)
+    assert (server.worker.nr_conns, server.parsed) == (0, 1)
+
+
+async def test_a_worker_that_stops_meanwhile_answers_and_ends_the_connection(
+    server: Server, nginx: Connection, alice: tuple[Session, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(server, monkeypatch)
+    first = asyncio.create_task(nginx.ask(render(alice[1])))
+    await gate.is_reached.wait()
+    server.worker.alive = False
+    gate.opened.set()
+    assert (await first)[0] == 200
+    with pytest.raises(asyncio.IncompleteReadError):
+        await nginx.read()
 
 
 async def test_a_connection_in_use_is_not_closed_for_idling(
@@ -291,7 +368,7 @@ async def test_a_connection_in_use_is_not_closed_for_idling(
     closed: list[bool] = []
     protocol = ShortWayProtocol(Server(house).worker)
     monkeypatch.setattr(protocol, "_close_transport", lambda: closed.append(True))
-    monkeypatch.setattr(protocol._repeats, "answer_again", lambda key, request_id: b"yes")
+    monkeypatch.setattr(protocol._checks, "answer_again", lambda key, request_id: b"yes")
     protocol.transport = SimpleNamespace(write=written.append)
     protocol.data_received(render(alice[1]))
     assert written == [b"yes"]

@@ -22,7 +22,7 @@ import pkgutil
 import re
 import signal
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from types import ModuleType
@@ -141,26 +141,37 @@ def with_orders(app: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
     """The ASGI application, taking orders from the query of the visitor's address."""
 
     async def ordered(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        order = _order.set(_find_order(scope) if scope["type"] == "http" else None)
+        order = _order.set(_find_order(scope["headers"], scope["path"]) if scope["type"] == "http" else None)
         try:
             await app(scope, receive, send)
         finally:
             _order.reset(order)
 
-    ordered.check = _NothingAgain()  # type: ignore[attr-defined]
+    ordered.check = _OrderedCheck(app)  # type: ignore[attr-defined]
     return ordered
 
 
-class _NothingAgain:
-    """For the short way of requests that were answered before: each has to pass all steps."""
+class _OrderedCheck:
+    """The check without ASGI around it. Nothing is answered again: each request has to pass all steps."""
+
+    def __init__(self, app: Any) -> None:
+        self._check = app.check
 
     def answer_again(self, repeat_key: bytes, request_id: bytes) -> None:
-        """See `Repeats.answer_again`."""
+        """See `Checks.answer_again`."""
+
+    async def answer(self, repeat_key: bytes, raw: Sequence[tuple[bytes, bytes]]) -> Any:
+        """See `Checks.answer`."""
+        order = _order.set(_find_order(raw, "/auth"))
+        try:
+            return await self._check.answer(repeat_key, raw)
+        finally:
+            _order.reset(order)
 
 
-def _find_order(scope: dict[str, Any]) -> Order | None:
-    url = dict(scope["headers"]).get(b"x-original-url", b"").decode("latin-1")
+def _find_order(headers: Sequence[tuple[bytes, bytes]], path: str) -> Order | None:
+    url = dict(headers).get(b"x-original-url", b"").decode("latin-1")
     match = _ORDER.search(url)
     order = Order(*match[1].split("~")) if match else None
-    where = scope["path"].split("/")[1]
+    where = path.split("/")[1]
     return order if order and order.where in ("*", where) else None

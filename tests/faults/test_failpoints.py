@@ -80,6 +80,8 @@ _ELSEWHERE = {
     "PinOutbox.adopt": "tests/authd/test_pin_outbox.py",
     "PromptWorker._end_when_idle": "at the end of the process",
     "RequestCounter.__call__": "around the orders, so that none reaches it",
+    "RequestCounter.answer": "around the orders, so that none reaches it",
+    "Check.__call__": "for requests that nginx does not send: tests/authd/resources/test_check.py",
     "Health.on_get_healthz": "nginx leads nobody there",
     "Health.on_get_readyz": "nginx leads nobody there",
     "MetricsResource.on_get": "nginx leads nobody there",
@@ -129,7 +131,7 @@ _BEHIND = frozenset(
     | {"PinRows.put_mail", "PinRows.replace_mail", "PinRows.take_mail", "PostOffice.hand_over", "Records.add_pin"}
 )
 # Whoever awaits these has been answered when they end.
-_OUTERMOST = frozenset({"Application.__call__", "Check.__call__"})
+_OUTERMOST = frozenset({"Application.__call__"})
 # No call of these can fail for the store: what they then answer is not made for it.
 _BEFORE_THE_STORE = (
     "Application.__call__",

@@ -27,6 +27,8 @@ NAMES = {PROVIDER: CLIENT, **{name: host for host, name in NAMED.items()}}
 CERTIFIED = [TEAM, *SERVED_BY, PROVIDER, *(NAMED[host] for host in STORES)]
 # The authority alone; a test that needs a user names it.
 REDIS_CLI = ("redis-cli", "--tls", "--cacert", "/etc/redis/tls/ca.crt")
+# What authd promises.
+REVOKED_WITHIN_SECONDS = 2
 CLIENT_ID, CLIENT_SECRET = "authd", "a-secret-of-the-lab-alone"
 # Where their applications listen: one for the edges, the other for its own tunnel alone.
 LISTENING = {"origin1": ("0.0.0.0", 3000), "origin2": ("127.0.0.1", 8080)}

@@ -25,6 +25,9 @@ HTTP = (
     location /more/ {{ set $authd_app app; {PROTECTED} proxy_set_header X-Own yes; }}
     location /tries/ {{ set $authd_app app; include authd/authd-protect.conf; try_files /missing @tried; }}
     location @tried {{ include authd/authd-identity.conf; proxy_pass http://{{app}}; }}
+    location /identified/ {{
+        set $authd_app app; {PROTECTED} proxy_set_header X-Request-Id $request_id;
+    }}
     location /public/ {{ include authd/authd-identity.conf; proxy_pass http://{{app}}; }}
     location /forgotten/ {{ set $authd_app app; include authd/authd-protect.conf; proxy_pass http://{{app}}; }}
     location ~ ^/captures/([a-z]+)/(.*)$ {{
@@ -109,9 +112,15 @@ def test_5_2_the_include_replaces_headers_of_the_levels_above_and_sets_host_itse
     assert request.get("X-Forwarded-Proto") == "http"
 
 
-def test_5_2_the_application_and_authd_are_told_the_same_request_id(site: Site) -> None:
+def test_5_2_no_visitor_chooses_the_id_of_a_request(site: Site) -> None:
     request = reached(site, "/x", headers=[("X-Request-Id", "chosen-by-the-visitor")])
-    assert request.get("X-Request-Id") == site.authd.checks[0].get("X-Request-Id") != "chosen-by-the-visitor"
+    assert request.get("X-Request-Id") is None
+    assert site.authd.checks[0].get("X-Request-Id") not in (None, "chosen-by-the-visitor")
+
+
+def test_5_2_an_application_gets_the_id_that_authd_gets_by_a_line_beside(site: Site) -> None:
+    request = reached(site, "/identified/x", headers=[("X-Request-Id", "chosen-by-the-visitor")])
+    assert request.get_all("X-Request-Id") == [site.authd.checks[0].get("X-Request-Id")]
 
 
 @pytest.mark.parametrize("empty", NAMES)
@@ -242,8 +251,9 @@ CHECK_HEADERS = {
     "Cf-Access-Client-Id",
     "Cf-Access-Client-Secret",
     "Authorization",
+    "X-Authd-Token-From",
 }
-CHALLENGE_HEADERS = CHECK_HEADERS | {
+CHALLENGE_HEADERS = CHECK_HEADERS - {"X-Authd-Token-From"} | {
     "Accept",
     "Sec-Fetch-Mode",
     "Sec-Fetch-Dest",
