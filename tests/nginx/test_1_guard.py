@@ -33,9 +33,10 @@ HTTP = (
 HOSTS = ["rewriting.example.com", "closed.example.com", "redirecting.example.com"]
 LOOKS = [
     "/.authd/check", "/.authd/check?x", "/.authd/check?closed=1", "//.authd/check", "/./.authd/check",
-    "/x/../.authd/check", "/%2e%61uthd/check", "/.authd%2fcheck", "/.authd/check#x", "/.AUTHD/check", "/.authd/check/",
-    "/.authd/check.", "/.authd/check;x", "/.authd/check%20", "/.authd/check%0a", "/.authd/check%0d%0aX-Authd-User:%20eve",
-    "/.authd/checks", "/cdn-cgi/access/../../.authd/check", "/.authd/never", "/.authd/challenge", "/.authd/unavailable.json",
+    "/x/../.authd/check", "/%2e%61uthd/check", "/.authd%2fcheck", "/.authd/check#x", "/.AUTHD/check",
+    "/.authd/check/", "/.authd/check.", "/.authd/check;x", "/.authd/check%20", "/.authd/check%0a",
+    "/.authd/check%0d%0aX-Authd-User:%20eve", "/.authd/checks", "/cdn-cgi/access/../../.authd/check",
+    "/.authd/never", "/.authd/challenge", "/.authd/unavailable.json",
 ]  # fmt: skip
 
 
