@@ -24,6 +24,7 @@ declare -A PACKAGE_OF=(
     [promtool]=prometheus
     [faketime]=faketime
     [mmdebstrap]=mmdebstrap
+    [pebble]=pebble
     [systemd-nspawn]=systemd-container
     [gcc]='gcc libc6-dev'
 )

@@ -26,6 +26,9 @@ _SUFFIX_STARTS = _ID_STARTS - len(_ID_HEADER)
 _HEX = frozenset(b"0123456789abcdef")
 # More than the head of the request, or the end of the connection, hangs on these.
 _ABOUT_THE_CONNECTION = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
+# To a check and to anything else that cannot be read. nginx shows a visitor what authd says about the second.
+_REFUSED = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nx-accel-expires: 0\r\nconnection: close\r\n\r\n"
+_UNREADABLE = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 Headers = Sequence[tuple[bytes, bytes]]
 
 # gunicorn looks whether its C parser is there from whichever class serves, and finds the answer only at its own: from
@@ -56,6 +59,8 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
         self._asked: Headers | None = None
         self._asking: asyncio.Task[bytes] | None = None
         self._early = b""
+        # The other end takes what is written.
+        self._is_heard = True
 
     def data_received(self, data: bytes) -> None:
         """Bytes of nginx: a whole request nearly always."""
@@ -76,6 +81,36 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
         if self._asked is not None and repeat_key is not None:
             self._asking = self.worker.loop.create_task(self._checks.answer(repeat_key, self._asked))
             self._asking.add_done_callback(self._end_asking)
+
+    def _feed_callback_parser(self, data: bytes) -> bool:
+        """Refuse what the C parser cannot read: a visitor's cookie may hold control characters, and nginx passes them.
+
+        gunicorn lets most of its errors through, which ends the connection without an answer and writes a traceback.
+        """
+        try:
+            return bool(super()._feed_callback_parser(data))
+        except ValueError:  # the one base of the parser's two kinds
+            self._asked = None
+            self._safe_write(_UNREADABLE if self._repeat_key is None else _REFUSED)
+            self._close_transport()
+            return False
+
+    def pause_writing(self) -> None:
+        """Answers pile up: whoever does not read them is not read either."""
+        super().pause_writing()
+        self._is_heard = False
+        if not self._closed:
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """They have been read."""
+        super().resume_writing()
+        self._is_heard = True
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._is_heard and not self._early and not self._closed:
+            self.transport.resume_reading()
 
     def _on_headers_complete(self) -> bool:
         """gunicorn's parser has read a head: of one whole check and nothing else, or of a request for gunicorn."""
@@ -103,6 +138,8 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
             self._wait_again()
 
     def _wait_again(self) -> None:
+        if self._closed:
+            return
         self._callback_parser.reset()
         self._has_answered = True
         self._repeat_key, self._is_waiting = None, True
@@ -110,7 +147,7 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
             self._close_transport()
         elif early := self._early:
             self._early = b""
-            self.transport.resume_reading()
+            self._read_on()
             self.data_received(early)
 
     def _arm_keepalive_timer(self) -> None:

@@ -57,7 +57,8 @@ def render_edge(origins: tuple[Origin, ...], settings: EdgeSettings) -> dict[str
     _require_network(settings.wireguard_network)
     files = _render("edge", origins=origins, upstreams=upstreams, **values)
     if not any(origin.engine == "wireguard" for origin in origins):
-        del files["wg-authd.conf"], files["authd-tunnel.nft"]
+        for name in ("wg-authd.conf", "wg-reload.conf", "authd-tunnel.nft"):
+            del files[name]
     return files
 
 
@@ -67,7 +68,7 @@ def render_origin_files(origin: Origin, edges: tuple[Edge, ...], *, to: str, dir
     if origin.engine == "ssh":
         _require(_TARGET, to, "target (HOST:PORT, or the path of a unix socket)")
     files = _render("origin", origin=origin, edges=edges, to=to, directory=directory)
-    wireguard = {"wg-authd.conf"}
+    wireguard = {"wg-authd.conf", "wg-reload.conf"}
     return {name: text for name, text in files.items() if (name in wireguard) == (origin.engine == "wireguard")}
 
 

@@ -83,9 +83,10 @@ def test_the_rights_in_redis_are_those_of_the_manual() -> None:
     assert load(COLLECTION / "roles/redis/vars/main.yml")["redis_authd_rights"].split() == documented.split()
 
 
-def test_the_unit_of_the_firewall_is_hardened() -> None:
+@pytest.mark.parametrize("name", ["origin_lockdown/files/authd-lockdown", "nginx_edge/files/authd-acme"])
+def test_units_of_the_roles_are_hardened(name: str) -> None:
     require_programs("systemd-analyze")
-    unit = COLLECTION / "roles/origin_lockdown/files/authd-lockdown.service"
+    unit = COLLECTION / "roles" / f"{name}.service"
     verdict = run(
         "systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", str(unit), check=False
     )
@@ -93,7 +94,14 @@ def test_the_unit_of_the_firewall_is_hardened() -> None:
 
 
 @pytest.mark.parametrize(
-    "program", ["nginx_edge/files/authd-nginx-apply", "origin_lockdown/files/authd-lockdown"], ids=lambda it: it[-14:]
+    "program",
+    [
+        "nginx_edge/files/authd-acme",
+        "nginx_edge/files/authd-nginx-apply",
+        "origin_lockdown/files/authd-lockdown",
+        "redis/files/authd-redis-check",
+    ],
+    ids=lambda it: it.rpartition("/")[2],
 )
 def test_each_program_explains_itself(program: str) -> None:
     path = COLLECTION / "roles" / program

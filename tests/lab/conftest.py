@@ -104,3 +104,11 @@ def watch(deployment: Deployment) -> Iterator[Watch]:
 def estate(deployment: Deployment) -> Lab:
     """Its machines. Each test leaves them as whole as it found them."""
     return deployment.lab
+
+
+@pytest.fixture(scope="session")
+def spare(_lab_is_possible: None) -> Iterator[Lab]:
+    """Two machines beside the estate, for roles that it does not use; each module leaves them running."""
+    names = {f"{name}.spare.test": "spare" for name in ("auth", "app", "late")}
+    with running_machines({"spare": 41, "far": 42}, also={"authority": 40}, names=names) as lab:
+        yield lab

@@ -58,6 +58,13 @@ def write_play(directory: Path, hosts: str, roles: Sequence[str]) -> Path:
     return path
 
 
+def run_roles(lab: Lab, host: str, roles: Sequence[str], variables: Mapping[str, Any], *options: str) -> Run:
+    """Some roles over one machine, with no inventory but its name."""
+    inventory = lab.directory / "inventory.json"
+    inventory.write_text(json.dumps({"all": {"hosts": dict.fromkeys(lab.machines)}}))
+    return run_playbook(lab, write_play(lab.directory, host, roles), inventory, variables, *options)
+
+
 def run_playbook(lab: Lab, playbook: Path, inventory: Path, variables: Mapping[str, Any], *options: str) -> Run:
     """`variables` replace what the inventory says."""
     directory = _directory(lab)

@@ -21,7 +21,7 @@ SYSTEM = (
 )
 INSTALLABLE = (
     *("nginx-light", "redis-server", "redis-sentinel", "python3-venv", "openssh-client", "wireguard-tools"),
-    *("sudo", "cron", "acl", "iptables"),
+    *("sudo", "cron", "acl", "iptables", "dehydrated", "wireguard-go"),
 )
 _PACKAGES = "srv/packages"
 # Made again when what is below changes.

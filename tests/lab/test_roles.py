@@ -6,8 +6,8 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from tests.harness.certificates import write_certificate
 from tests.lab.figures import tell
 from tests.lab.machines import Lab, Machine, running_machines, wait_until
-from tests.lab.playbook import Run, run_playbook, write_play
+from tests.lab.playbook import Run, run_roles
 from tests.release.bundles import ensure_bundle
 
 ROLES = ("authd", "nginx_edge")
@@ -35,7 +35,6 @@ class Edge:
     """The machine, and what Ansible is told about it."""
 
     lab: Lab
-    inventory: Path
     variables: dict[str, Any]
 
     @property
@@ -44,8 +43,7 @@ class Edge:
 
     def play(self, *options: str, roles: tuple[str, ...] = ROLES, **changes: Any) -> Run:
         """Run the roles; `changes` replace variables."""
-        play = write_play(self.lab.directory, "edge1", roles)
-        return run_playbook(self.lab, play, self.inventory, {**self.variables, **changes}, *options)
+        return run_roles(self.lab, "edge1", roles, {**self.variables, **changes}, *options)
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +68,14 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     with running_machines({"edge1": 11}) as lab:
         lab["edge1"].write("/srv/application.py", APPLICATION)
         lab["edge1"].run("systemd-run", "--unit=application", "python3", "/srv/application.py")
-        inventory = lab.directory / "inventory.json"
-        inventory.write_text(json.dumps({"all": {"hosts": {"edge1": {}}}}))
-        yield Edge(lab, inventory, variables)
+        yield Edge(lab, variables)
 
 
-def ask(edge: Edge) -> int:
+def ask(edge: Edge, *options: str) -> int:
     """The status of the application's page, asked from outside."""
     resolve = f"app.lab.test:443:{edge.machine.address}"
     command = ["curl", "-sk", "-m", "20", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", resolve]
-    return int(edge.lab.as_operator(*command, "https://app.lab.test/").stdout or 0)
+    return int(edge.lab.as_operator(*command, *options, "https://app.lab.test/").stdout or 0)
 
 
 # In the order of a machine's life; each test begins where the one before has ended.
@@ -180,6 +176,23 @@ def test_it_is_all_there_after_a_reboot(edge: Edge) -> None:
     edge.machine.run("systemd-run", "--unit=application", "python3", "/srv/application.py")
     edge.machine.shell("authd ready --wait 30; mountpoint /var/cache/authd-nginx")
     wait_until(lambda: ask(edge) == 200, "the application is served")
+
+
+def test_a_setting_that_needs_more_than_a_reload_costs_no_request(edge: Edge) -> None:
+    """authd takes over from itself: another process, the same service all along."""
+    wanted = edge.variables["authd_config"] | {"workers": 3}
+    began = "systemctl show authd --property=ActiveEnterTimestampMonotonic,NRestarts"
+    main = "systemctl show authd --property=MainPID"
+    before, pid = edge.machine.shell(began), edge.machine.shell(main)
+    statuses: list[int] = []
+    with ThreadPoolExecutor(1) as beside:
+        played = beside.submit(edge.play, roles=("authd",), authd_config=wanted)
+        while not played.done():
+            # Each with an `Authorization` of its own: else nginx would answer most of them with the decision of before.
+            statuses.append(ask(edge, "--header", f"Authorization: Basic {len(statuses)}"))
+    assert (played.result().is_good, played.result().changed) == (True, {"edge1": 2}), played.result().changes
+    assert set(statuses) == {200}
+    assert (edge.machine.shell(began), edge.machine.shell(main) != pid) == (before, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -64,8 +65,8 @@ def lab() -> Iterator[Lab]:
 
 def bring_up(lab: Lab) -> None:
     """wg-quick on both; wireguard-go's control sockets of the same name are kept apart by a mount."""
+    shutil.copy(lab.edge / "out/authd-tunnel.nft", lab.edge)
     lab.run(EDGE, "wg-quick", "up", str(lab.edge / "out/wg-authd.conf"))
-    lab.run(EDGE, "nft", "-f", str(lab.edge / "out/authd-tunnel.nft"))
     Path("/run/wireguard").mkdir(exist_ok=True)
     apart = f"mount -t tmpfs none /run/wireguard && wg-quick up {lab.directory}/app1/wg-authd.conf"
     lab.run(ORIGIN, "sh", "-c", apart)
@@ -94,6 +95,20 @@ def test_the_origin_begins_nothing_with_the_edge(lab: Lab) -> None:
     assert done.returncode == 28, done.stderr
     packets = lab.run(ORIGIN, "ping", "-c1", "-W1", "10.99.0.1", check=False) if shutil.which("ping") else None
     assert packets is None or packets.returncode != 0
+
+
+def test_a_reload_keeps_the_key_and_the_connection_and_brings_the_fence_back(lab: Lab) -> None:
+    """Debian's own `wg syncconf`, without the key in the file, takes it away; that of nftables takes the fence."""
+    lines = re.findall("^ExecReload=(.+)$", (lab.edge / "out/wg-reload.conf").read_text(), re.MULTILINE)
+    before = lab.run(EDGE, "wg", "show", "wg-authd", "public-key").stdout
+    lab.run(EDGE, "nft", "delete", "table", "inet", "authd_tunnel")
+    for line in lines:
+        # By its path here: wg-quick looks for a bare name in /etc/wireguard.
+        command = line.replace("strip %i", f"strip {lab.edge}/out/wg-authd.conf").replace("%i", "wg-authd")
+        lab.run(EDGE, "sh", "-c", command)
+    assert lab.run(EDGE, "wg", "show", "wg-authd", "public-key").stdout == before
+    assert lab.get() == "app1"
+    lab.run(EDGE, "nft", "list", "table", "inet", "authd_tunnel")
 
 
 def test_a_cut_of_three_seconds_is_over_with_it(lab: Lab) -> None:
