@@ -50,7 +50,10 @@ def render_line(line: dict[str, Any]) -> str:
 
 
 def _measure_pair(directory: Path, installation: Installation, rate: float, turn: int) -> dict[str, list[int]]:
-    ports = {"plain": (installation.plain_port, ""), "protected": (installation.port, installation.cookie)}
+    ports = {
+        "plain": (installation.plain_port, installation.cookie),
+        "protected": (installation.port, installation.cookie),
+    }
     order = list(ports) if turn % 2 == 0 else list(reversed(ports))
     log = directory / "h2load.log"
     return {

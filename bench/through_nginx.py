@@ -66,8 +66,9 @@ def list_cases(directory: Path, uncached: Installation, cached: Installation, ma
         restart_worker(uncached)
 
     return [
-        Case("unprotected", "no protection", load(uncached.plain_port)),
-        Case("floor", "auth_request, answered by nginx itself with 204", load(uncached.floor_port)),
+        # The same request as behind the gate: a visitor's cookies are read whether anybody is asked or not.
+        Case("unprotected", "no protection", load(uncached.plain_port, uncached.cookie)),
+        Case("floor", "auth_request, answered by nginx itself with 204", load(uncached.floor_port, uncached.cookie)),
         Case("hot", "hot page, decision cached by nginx", load(cached.port, cached.cookie), "floor", 0.65, 0.80),
         Case(
             "distinct",

@@ -12,7 +12,8 @@ from tests.demo.certificates import ensure_certificates
 from tests.ipranges.namespaces import require_programs
 
 PROGRAM = Path(__file__).parents[2] / "ansible/roles/redis/files/authd-redis-check"
-GOOD_USERS = "user default off\nuser authd on >a-password-of-32-characters-or-so ~{authd}:* -@all +get +set\n"
+DEFAULT = "user default off ~* &* +@all\n"
+GOOD_USERS = f"{DEFAULT}user authd on >a-password-of-32-characters-or-so ~{{authd}}:* -@all +get +set\n"
 GOOD = "bind 127.0.0.1\nprotected-mode no\nport 6379\nmaxmemory 10mb\nmaxmemory-policy noeviction\nappendonly yes\n"
 
 
@@ -64,6 +65,8 @@ def test_a_certificate_is_read_and_one_of_another_key_refused(tls: str, tmp_path
         (GOOD_USERS, f"{GOOD}include /nowhere/else.conf\n", "/nowhere/else.conf"),
         (GOOD_USERS.replace("+get", "+nonsense"), None, "Unknown command or category name in ACL"),
         (GOOD_USERS.replace("+get", "+nonsense"), GOOD, "Unknown command or category name in ACL"),
+        (GOOD_USERS.replace(DEFAULT, "user default off\n"), None, "forget at its next start"),
+        (GOOD_USERS.replace("+@all", "+get"), GOOD, "forget at its next start"),
         (GOOD_USERS[:10], None, "lets everybody in without a password"),
         ("user default on nopass ~* +@all\n", GOOD, "lets everybody in without a password"),
         ("", None, "lets everybody in without a password"),

@@ -15,7 +15,16 @@ import pytest
 
 from authd.errors import StoreDamagedError, StoreUnavailableError, StoreUnfitError
 from authd.state import DEADLINE_SECONDS, Store, open_store
-from tests.harness.redis import RedisProcess, RedisServers, running_redis, wait_until
+from tests.harness.nginx import find_free_port
+from tests.harness.redis import (
+    PASSWORD,
+    REDIS,
+    RedisProcess,
+    RedisServers,
+    read_documented_user,
+    running_redis,
+    wait_until,
+)
 
 NOW = 4_000_000_000
 # The deadline, and what a busy machine takes to notice it.
@@ -221,6 +230,28 @@ async def test_a_server_without_a_log_is_warned_of(redis: RedisProcess, store: S
     wait_until(lambda: redis.ask("INFO", "persistence")["aof_enabled"] == 1)
     assert await store.check() == []
     redis.ask("CONFIG", "SET", "appendonly", "no")
+
+
+async def test_a_server_with_the_users_of_the_role_remembers_everything_after_its_death(tmp_path: Path) -> None:
+    """Redis 7.0 replays what scripts wrote as its user `default`, who is off, and leaves out what it may not do."""
+    users = tmp_path / "users"
+    first_line = (Path(__file__).parents[2] / "ansible/roles/redis/templates/authd.acl.j2").read_text().splitlines()[0]
+    users.write_text(f"{first_line}\nuser {' '.join(read_documented_user())}\n")
+    options = ("--appendonly", "yes", "--appendfsync", "always", "--save", "", "--aclfile", str(users))
+    server = RedisProcess(tmp_path / "data", find_free_port(), (*REDIS, *options))
+    server.start()
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
+    store = open_store(f"redis://authd@127.0.0.1:{server.port}?password_file={tmp_path / 'password'}&replicas=0")
+    try:
+        await store.put("session", "a", b"1", expires_at=NOW + 10, owner="alice")
+        await store.end("session", "b", now=NOW, remembered_until=NOW + 10)
+        server.stop()
+        server.start()
+        assert await eventually(lambda: store.find("session", "a", now=NOW)) == b"1"
+        assert [each.id for each in await store.tombstones_since(0)] == ["b"]
+    finally:
+        await store.close()
+        server.stop()
 
 
 async def test_an_address_that_swallows_everything_costs_the_deadline() -> None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
 from tests.harness.certificates import write_certificate
@@ -62,7 +62,7 @@ class RedisProcess:
         try:
             return bool(self.ask("PING"))
         except RedisError as error:
-            return "uthentication" in str(error)
+            return isinstance(error, AuthenticationError)
 
     def ask(self, *command: str | bytes | int, **options: Any) -> Any:
         """Run a command over a connection of its own. Raises RedisError."""

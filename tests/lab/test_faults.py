@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.lab.estate import EDGES, GRAFANA, NAMED, NUMBERS, REDIS_CLI, STORES, WIKI
+from tests.lab.estate import ALICE, EDGES, GRAFANA, NAMED, NUMBERS, REDIS_CLI, STORES, WIKI
 from tests.lab.machines import Lab, wait_until
 from tests.lab.provision import Deployment
 from tests.lab.visitors import Visitor, is_served
 from tests.lab.watching import Watch, is_whole
+
+_TIMES = 8
+
+
+@pytest.fixture(scope="module")
+def veteran(deployment: Deployment) -> Visitor:
+    """Alice at another desk, who logs in before anything breaks and never again."""
+    visitor = Visitor(deployment.lab.network)
+    assert is_served(visitor.log_in(ALICE))
+    assert is_served(visitor.open(WIKI))
+    return visitor
+
+
+@pytest.fixture(autouse=True)
+def _nobody_was_forgotten(estate: Lab, veteran: Visitor) -> Iterator[None]:
+    """Each worker is asked, also one that has just started and knows only what the store knows."""
+    yield
+    asked = [(url, edge) for url in (GRAFANA, WIKI) for edge in EDGES] * _TIMES
+    refused = [answer for url, edge in asked if not is_served(answer := veteran.ask(url, edge=edge))]
+    assert refused == [], [(answer.status, answer.text[:300]) for answer in refused]
 
 
 def _find_master(lab: Lab) -> str:
