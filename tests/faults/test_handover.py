@@ -71,9 +71,11 @@ def serving(stack: Stack, program: Path) -> Iterator[None]:
         wait_until(lambda: len(find_children(main_pid(stack))) == 2 and stack.ask_authd("/readyz") == 200)
         yield
     finally:
-        os.kill(main_pid(stack), signal.SIGTERM)
+        last = main_pid(stack)
+        os.kill(last, signal.SIGTERM)
         try:
-            begun.wait(60)
+            # It takes its socket's file away before it is gone, and the next test must not take it for its own.
+            wait_until(lambda: is_gone(last))
         finally:
             begun.kill()
             begun.wait()
@@ -85,7 +87,7 @@ def serving(stack: Stack, program: Path) -> Iterator[None]:
 def main_pid(stack: Stack) -> int:
     assert stack.authd is not None
     successors = [event["pid"] for event in stack.events("server.handover")]
-    living = [pid for pid in successors if Path(f"/proc/{pid}").exists()]
+    living = [pid for pid in successors if not is_gone(pid)]
     return int(living[-1]) if living else stack.authd.pid
 
 
