@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.lab.authority import Authority, make_authority
-from tests.lab.machines import Lab, Machine
+from tests.lab.machines import Lab, Machine, wait_until
 from tests.lab.playbook import Run, run_roles
 
 HOSTS = ("auth.spare.test", "app.spare.test", "late.spare.test")
@@ -141,8 +141,9 @@ def test_a_certificate_that_ends_soon_is_renewed_and_shown(spare: Lab, machine: 
     before = shown(spare, APP)
     master = machine.shell("cat /run/nginx.pid")
     machine.shell(f"{RENEW_NOW}; systemctl start authd-acme; {RENEW_LATER}")
+    # A reload is over when nginx says so, and shows the new certificate a moment later.
+    wait_until(lambda: shown(spare, APP) != before, "nginx shows the new certificate", seconds=10)
     assert "Pebble" in shown(spare, APP)
-    assert shown(spare, APP) != before
     assert machine.shell("cat /run/nginx.pid") == master, "reloaded, and not restarted"
 
 
@@ -178,7 +179,7 @@ def test_the_next_run_gets_it_and_mends_a_file_that_was_cut_off(
     before = shown(spare, APP)
     machine.shell(f"systemctl stop nginx; truncate -s 100 /etc/nginx/tls/{APP}.pem")
     play(spare, with_late(given)).must()
-    assert "Pebble" in shown(spare, LATE)
+    wait_until(lambda: "Pebble" in shown(spare, LATE), "nginx shows the new certificate", seconds=10)
     assert shown(spare, APP) == before
 
 
@@ -191,4 +192,4 @@ def test_what_the_authority_gave_waits_while_nginx_is_broken(spare: Lab, machine
     machine.shell(f"rm /etc/nginx/conf.d/foreign.conf; {RENEW_LATER}; nginx -t -q; systemctl restart nginx")
     assert shown(spare, APP) == before
     machine.shell("systemctl reset-failed authd-acme; systemctl start authd-acme")
-    assert shown(spare, APP) != before
+    wait_until(lambda: shown(spare, APP) != before, "nginx shows what had waited", seconds=10)
