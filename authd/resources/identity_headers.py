@@ -9,6 +9,7 @@ from authd.model import Identity, Machine
 
 # Printable ASCII but for "%", quotes, and the comma that parts one group from the next.
 _HEADER_SAFE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in '%,"\\')
+_AS_IT_IS = re.compile(r"[A-Za-z0-9@._:-]*\Z")
 # nginx keeps 32k for all headers of the answer; the token and the cache key need some of it.
 MAX_GROUPS_BYTES = 12_000
 
@@ -37,6 +38,8 @@ def render_identity_headers(bearer: Identity | Machine) -> dict[str, str]:
 
 
 def _encode_header(text: str) -> str:
+    if _AS_IT_IS.match(text):
+        return text
     encoded = quote(text.encode("utf-8", "replace"), safe=_HEADER_SAFE)
     # Applications trim what stands between two commas: " admins" must not arrive as "admins".
     return re.sub(r"\A | \Z", "%20", encoded)

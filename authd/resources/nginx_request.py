@@ -23,24 +23,24 @@ FROM_SESSION = "session"
 class NginxHeaders:
     """The headers of one request to authd, each at most once."""
 
-    __slots__ = ("_headers",)
+    __slots__ = ("_texts",)
 
     def __init__(self, raw: RawHeaders) -> None:
         """Raises MalformedRequestError if a name stands there twice: which of the two would count?"""
         pairs = list(raw)
-        self._headers = dict(pairs)
-        if len(self._headers) != len(pairs):
+        self._texts = {name: value.decode("latin-1") for name, value in pairs}
+        if len(self._texts) != len(pairs):
             raise MalformedRequestError("a header of the check was sent twice")
 
     def text(self, name: bytes) -> str:
         """The value as Latin-1 (every byte is kept), "" if it was not sent. `name` in lower case."""
-        value = self._headers.get(name)
-        return value.decode("latin-1") if value else ""
+        return self._texts.get(name, "")
 
     def utf8(self, name: bytes) -> str | None:
         """The value as UTF-8, None if it was not sent or is empty. Raises MalformedRequestError if it is not UTF-8."""
+        text = self.text(name)
         try:
-            return self._headers[name].decode("utf-8") or None if name in self._headers else None
+            return (text if text.isascii() else text.encode("latin-1").decode("utf-8")) or None
         except UnicodeDecodeError as error:
             raise MalformedRequestError(f"{name.decode()} is not UTF-8") from error
 

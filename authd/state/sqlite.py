@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from authd.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from authd.state.base import DEADLINE_SECONDS, MOST_OWNED, StoredEnd, StoredValue, Tombstone
+from authd.state.gathered_finds import GatheredFinds
 from authd.state.group_reader import GroupReader
 from authd.state.group_writer import GroupWriter
 
@@ -70,6 +71,7 @@ class SqliteStore:
         self._writer = GroupWriter(_open(path, may_create=may_create), patience_seconds=_BUSY_TIMEOUT_MS / 1000)
         self._opened = _identify(path)
         self._reader = GroupReader(_open(path, may_create=False), before=self._require_same_file)
+        self._finds = GatheredFinds(self._read)
 
     async def check(self) -> list[str]:
         """See `Store.check`. A file that could be opened is fit."""
@@ -101,8 +103,10 @@ class SqliteStore:
 
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.find`."""
-        statement = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
-        return await self._read(lambda db: _first(db.execute(statement, (kind, id_, now)).fetchone()))
+        try:
+            return await self._finds.find(kind, id_, now=now)
+        except sqlite3.Error as error:
+            raise _store_error(self._path, error) from error
 
     async def find_many(self, kind: str, ids: Sequence[str], *, now: int) -> dict[str, bytes]:
         """See `Store.find_many`."""

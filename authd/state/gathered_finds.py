@@ -1,0 +1,118 @@
+"""Values that are looked for in the same turn of the event loop are one question to SQLite.
+
+Python's module lets go of the interpreter for each row, and while the loop works a thread waits some milliseconds to
+get it back. So all of a question comes as one row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+_Read = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
+_ONE = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
+
+
+class _Question:
+    """Values of one kind, asked for at the same time in the same turn of the same loop."""
+
+    __slots__ = ("answers", "ids", "kind", "loop", "now")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, kind: str, now: int) -> None:
+        self.loop, self.kind, self.now = loop, kind, now
+        self.ids: list[str] = []
+        self.answers: list[asyncio.Future[bytes | None]] = []
+
+    def takes(self, loop: asyncio.AbstractEventLoop, kind: str, now: int) -> bool:
+        """Whether one more of these can be asked for with the others."""
+        return self.loop is loop and self.kind == kind and self.now == now
+
+    def ask(self, database: sqlite3.Connection) -> list[bytes | Exception | None]:
+        """What is there for each. Where the question fails each is asked for alone: a page that cannot be read must not
+        stop whoever is on another one."""
+        try:
+            return list(find_together(database, self.kind, self.ids, now=self.now))
+        except sqlite3.Error as error:
+            return [error] if len(self.ids) == 1 else [self._ask_for(id_, database) for id_ in self.ids]
+
+    def _ask_for(self, id_: str, database: sqlite3.Connection) -> bytes | Exception | None:
+        try:
+            return find_together(database, self.kind, [id_], now=self.now)[0]
+        except sqlite3.Error as error:
+            return error
+
+    def answer(self, found: Sequence[bytes | BaseException | None]) -> None:
+        """Tell those who still wait."""
+        for answer, value in zip(self.answers, found, strict=True):
+            if answer.done():
+                continue
+            if isinstance(value, BaseException):
+                answer.set_exception(value)
+            else:
+                answer.set_result(value)
+
+
+class GatheredFinds:
+    """`read` runs a function of a connection elsewhere, as `SqliteStore` does."""
+
+    def __init__(self, read: _Read) -> None:
+        self._read = read
+        self._question: _Question | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
+        """See `Store.find`. Raises what `read` and SQLite raise."""
+        loop = asyncio.get_running_loop()
+        question = self._question
+        if question is None or not question.takes(loop, kind, now):
+            question = self._question = _Question(loop, kind, now)
+            loop.call_soon(self._begin, question)
+        answer: asyncio.Future[bytes | None] = loop.create_future()
+        question.ids.append(id_)
+        question.answers.append(answer)
+        return await answer
+
+    def _begin(self, question: _Question) -> None:
+        """Whatever this turn of the loop asks for is there."""
+        if self._question is question:
+            self._question = None
+        if not all(answer.done() for answer in question.answers):
+            task = question.loop.create_task(self._ask(question))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _ask(self, question: _Question) -> None:
+        try:
+            found = await self._read(question.ask)
+        except asyncio.CancelledError:
+            for answer in question.answers:
+                answer.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever waits is to hear of it
+            found = [error] * len(question.answers)
+        question.answer(found)
+
+
+def find_together(database: sqlite3.Connection, kind: str, ids: Sequence[str], *, now: int) -> list[bytes | None]:
+    """The values of these ids, None for each that is not there. What is no blob is not ours, and opens never."""
+    if len(ids) == 1:
+        row = database.execute(_ONE, (kind, ids[0], now)).fetchone()
+        return [None if row is None else row[0] if isinstance(row[0], bytes) else b""]
+    found: list[bytes | None] = [None] * len(ids)
+    (text,) = database.execute(_render_question(len(ids)), (*ids, kind, now)).fetchone()
+    for part in text.split(",") if text else ():
+        place, _, value = part.partition(":")
+        found[int(place)] = bytes.fromhex(value)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _render_question(count: int) -> str:
+    wanted = ", ".join(f"({place}, ?)" for place in range(count))
+    return f"""
+        WITH wanted (place, id) AS (VALUES {wanted})
+        SELECT group_concat(place || ':' || CASE typeof(value) WHEN 'blob' THEN hex(value) ELSE '' END)
+        FROM wanted JOIN "values" USING (id) WHERE kind = ? AND expires_at > ?"""  # noqa: S608 - nothing but numbers
