@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any
 
-_Read = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
+_Read = Callable[[Callable[[sqlite3.Connection], Any]], Coroutine[Any, Any, Any]]
 _ONE = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
 
 
@@ -44,8 +44,14 @@ class _Question:
         except sqlite3.Error as error:
             return error
 
-    def answer(self, found: Sequence[bytes | BaseException | None]) -> None:
+    def answer(self, asking: asyncio.Task[list[bytes | Exception | None]]) -> None:
         """Tell those who still wait."""
+        if asking.cancelled():
+            for answer in self.answers:
+                answer.cancel()
+            return
+        error = asking.exception()
+        found = asking.result() if error is None else [error] * len(self.answers)
         for answer, value in zip(self.answers, found, strict=True):
             if answer.done():
                 continue
@@ -61,7 +67,7 @@ class GatheredFinds:
     def __init__(self, read: _Read) -> None:
         self._read = read
         self._question: _Question | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Task[list[bytes | Exception | None]]] = set()
 
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.find`. Raises what `read` and SQLite raise."""
@@ -80,20 +86,10 @@ class GatheredFinds:
         if self._question is question:
             self._question = None
         if not all(answer.done() for answer in question.answers):
-            task = question.loop.create_task(self._ask(question))
+            task = question.loop.create_task(self._read(question.ask))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-
-    async def _ask(self, question: _Question) -> None:
-        try:
-            found = await self._read(question.ask)
-        except asyncio.CancelledError:
-            for answer in question.answers:
-                answer.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001 - whoever waits is to hear of it
-            found = [error] * len(question.answers)
-        question.answer(found)
+            task.add_done_callback(question.answer)
 
 
 def find_together(database: sqlite3.Connection, kind: str, ids: Sequence[str], *, now: int) -> list[bytes | None]:
