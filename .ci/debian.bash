@@ -7,7 +7,6 @@ declare -A PACKAGE_OF=(
     [redis-server]=redis-server
     [nft]=nftables
     [wrk]=wrk
-    [h2load]=nghttp2-client
     [ip]=iproute2
     [ipset]=ipset
     [ufw]=ufw

@@ -82,7 +82,6 @@ def _measure_nginx(options: argparse.Namespace, directory: Path) -> dict[str, An
     with through_nginx.running_cases(directory) as (cases, installations):
         rounds = [through_nginx.run_round(cases, options.seconds, number) for number in range(options.rounds)]
         added = latency.measure_latency(
-            directory,
             {"cached": installations["cached"], "uncached": installations["uncached"]},
             most_per_second=median(rates["uncached"] for rates in rounds),
             pairs=2 * options.rounds,

@@ -6,13 +6,11 @@ other way round; the figure is the median of the differences of their percentile
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from bench.installation import HOST, Installation
-from bench.load import run_at_rate
+from bench.rate import run_at_rate
 
 PERCENTILES = (50.0, 99.0, 99.9)
 # What the 99th percentile may add, in microseconds (issue 6).
@@ -20,15 +18,11 @@ MOST_ADDED, AIM_ADDED = 1_000, 300
 SECONDS = 3
 
 
-def measure_latency(
-    directory: Path, protected: dict[str, Installation], *, most_per_second: float, pairs: int
-) -> list[dict[str, Any]]:
-    """Microseconds that each protected installation adds, for each percentile; empty without h2load."""
-    if shutil.which("h2load") is None:
-        return []
+def measure_latency(protected: dict[str, Installation], *, most_per_second: float, pairs: int) -> list[dict[str, Any]]:
+    """Microseconds that each protected installation adds, for each percentile."""
     rate = most_per_second / 2
     return [
-        _summarise(name, rate, [_measure_pair(directory, installation, rate, turn) for turn in range(pairs)])
+        _summarise(name, rate, [_measure_pair(installation, rate, turn) for turn in range(pairs)])
         for name, installation in protected.items()
     ]
 
@@ -49,15 +43,14 @@ def render_line(line: dict[str, Any]) -> str:
     )
 
 
-def _measure_pair(directory: Path, installation: Installation, rate: float, turn: int) -> dict[str, list[int]]:
+def _measure_pair(installation: Installation, rate: float, turn: int) -> dict[str, list[int]]:
     ports = {
         "plain": (installation.plain_port, installation.cookie),
         "protected": (installation.port, installation.cookie),
     }
     order = list(ports) if turn % 2 == 0 else list(reversed(ports))
-    log = directory / "h2load.log"
     return {
-        name: run_at_rate(ports[name][0], host=HOST, per_second=rate, seconds=SECONDS, cookie=ports[name][1], log=log)
+        name: run_at_rate(ports[name][0], host=HOST, per_second=rate, seconds=SECONDS, cookie=ports[name][1])
         for name in order
     }
 

@@ -1,4 +1,4 @@
-"""wrk and h2load, and what they say."""
+"""wrk, and what it says."""
 
 from __future__ import annotations
 
@@ -62,24 +62,3 @@ def write_requests_in_turn(directory: Path, name: str, host: str, requests: Sequ
     listed.write_text("".join(f"{path} {cookie}\n" for path, cookie in requests))
     script.write_text(_REQUESTS_IN_TURN % (listed, host))
     return script
-
-
-def run_at_rate(port: int, *, host: str, per_second: float, seconds: int, cookie: str, log: Path) -> list[int]:
-    """Microseconds of each answer at a constant rate, in order of length. Raises RuntimeError for any other than a 200.
-
-    h2load starts each request when its turn has come, on CONNECTIONS connections; one that is late starts late.
-    """
-    rate = per_second / CONNECTIONS
-    # By their number: with a duration, h2load 1.52 was seen to go on for ever.
-    count = max(CONNECTIONS, int(per_second * seconds))
-    command = ["h2load", "--h1", f"-c{CONNECTIONS}", "-t1", f"--rps={rate:.3f}", f"-n{count}", f"--log-file={log}"]
-    command += [f"--connect-to=127.0.0.1:{port}", *([f"--header=cookie: {cookie}"] if cookie else [])]
-    command.append(f"http://{host}{PATH}")
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=10 * seconds + 60)
-    if done.returncode:
-        raise RuntimeError(f"h2load failed: {done.stderr or done.stdout}")
-    rows = [line.split("\t") for line in log.read_text().splitlines()]
-    log.unlink()
-    if not rows or {status for _, status, _ in rows} != {"200"}:
-        raise RuntimeError("answers at a constant rate were refused; the figure would mean nothing")
-    return sorted(int(microseconds) for _, _, microseconds in rows)

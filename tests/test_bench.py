@@ -5,8 +5,11 @@ What they find is not judged here: a test machine is busy.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,8 @@ import requests
 
 from bench import disturbances, index, latency, logins, memory, sessions, through_nginx
 from bench.installation import HOST, Installation, run_installation
-from bench.load import CONNECTIONS, PATH, Load, run_at_rate, run_wrk, write_requests_in_turn
+from bench.load import CONNECTIONS, PATH, Load, run_wrk, write_requests_in_turn
+from bench.rate import WARM_UP_SECONDS, run_at_rate
 
 
 @pytest.fixture(scope="module")
@@ -81,22 +85,60 @@ def test_an_installation_has_each_case_behind_a_port_of_its_own(installation: In
 
 
 @pytest.mark.nginx
-@pytest.mark.skipif(
-    not shutil.which("wrk") or not shutil.which("h2load"), reason="`make bench` installs wrk and h2load"
-)
-def test_the_generators_ask_in_turn_and_at_a_constant_rate(installation: Installation, tmp_path: Path) -> None:
+@pytest.mark.skipif(not shutil.which("wrk"), reason="`make bench` installs wrk")
+def test_the_generator_asks_in_turn_and_counts_refusals(installation: Installation, tmp_path: Path) -> None:
     visitors = [(PATH, f"CF_AUTHORIZATION={token}") for token in installation.tokens]
     good = write_requests_in_turn(tmp_path, "good", HOST, visitors)
     mixed = write_requests_in_turn(tmp_path, "mixed", HOST, [*visitors, (PATH, "CF_AUTHORIZATION=x")])
     assert run_wrk(installation.port, host=HOST, seconds=1, script=good).errors == 0
     refused = run_wrk(installation.port, host=HOST, seconds=1, script=mixed)
     assert refused.errors == pytest.approx(refused.requests / 5, abs=2 * CONNECTIONS)
-    rate = {"host": HOST, "per_second": 64, "seconds": 2, "log": tmp_path / "log"}
-    taken = run_at_rate(installation.port, cookie=installation.cookie, **rate)
+
+
+@pytest.mark.nginx
+def test_a_constant_rate_is_kept_and_each_answer_is_timed(installation: Installation) -> None:
+    began = time.monotonic()
+    taken = run_at_rate(installation.port, host=HOST, per_second=64, seconds=2, cookie=installation.cookie)
+    assert 127 / 64 + WARM_UP_SECONDS <= time.monotonic() - began < 10
     assert taken == sorted(taken)
     assert len(taken) == 128
     with pytest.raises(RuntimeError, match="refused"):
-        run_at_rate(installation.port, cookie="CF_AUTHORIZATION=x", **rate)
+        run_at_rate(installation.port, host=HOST, per_second=64, seconds=2, cookie="CF_AUTHORIZATION=x")
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_what_waits_for_a_free_connection_counts_from_its_turn(closes: bool) -> None:
+    """A server that takes 20 ms for each of 32 connections cannot keep up with twice the rate that they allow."""
+    requests = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal requests
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                requests += 1
+                await asyncio.sleep(0.02)
+                # In two pieces, as a busy server may.
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + b"Connection: close\r\n" * closes + b"\r\no")
+                await asyncio.sleep(0)
+                writer.write(b"k")
+                if closes:
+                    break
+        writer.close()
+
+    async def measure() -> list[int]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            twice = 2 * CONNECTIONS / 0.02
+            return await asyncio.to_thread(run_at_rate, port, host=HOST, per_second=twice, seconds=1, cookie="")
+
+    taken = asyncio.run(measure())
+
+    assert len(taken) == 2 * CONNECTIONS / 0.02
+    assert requests == len(taken) * (1 + WARM_UP_SECONDS)
+    assert taken[0] >= 19_000
+    # At the end half of them wait: the last one for as long as the load should have taken.
+    assert taken[-1] > 500_000
 
 
 def test_ratios_are_those_within_a_round() -> None:
