@@ -29,6 +29,8 @@ _PATH_SAFE = "/:@!$&'()*+,=~"
 # What edges call their cookie (reference/access-wire.md 1.5).
 EDGE_COOKIE = "CF_Authorization"
 
+_MOST_SCOPES = 4_096
+
 PolicyDecision = Literal["allow", "deny", "bypass", "non_identity"]
 
 
@@ -88,6 +90,8 @@ class PolicyIndex:
     _domains: DomainIndex[Application] = field(repr=False)
     _by_id: Mapping[str, Application] = field(repr=False)
     _by_aud: Mapping[str, Application] = field(repr=False)
+    # What `decision_scope` has said, by host: looking costs a tenth of a check.
+    _scopes: dict[str, Literal["host", "path"]] = field(default_factory=dict, repr=False)
 
     def team_session_ends_at(self, session: Session) -> int:
         """Until when a session gives applications new tokens: as long as it was given, and as today's setting says."""
@@ -147,8 +151,14 @@ class PolicyIndex:
 
     def decision_scope(self, host: str) -> Literal["host", "path"]:
         """What a remembered decision may be reused for: the whole host, or one path of it (design 2)."""
-        whole = self._find_whole(host)
-        return "host" if whole is not None and self.is_only_application(whole, host) else "path"
+        scope = self._scopes.get(host)
+        if scope is None:
+            whole = self._find_whole(host)
+            scope = "host" if whole is not None and self.is_only_application(whole, host) else "path"
+            # A wildcard has more hosts than anybody wants to remember.
+            if len(self._scopes) < _MOST_SCOPES:
+                self._scopes[host] = scope
+        return scope
 
     def port_of(self, host: str) -> int | None:
         """The port on which visitors reach a host: its domain's, else the team domain's. None is 443."""

@@ -73,6 +73,16 @@ def test_a_decision_holds_for_the_host_only_where_every_path_is_the_same_applica
     assert scopes == {"a.example.com": "path", "lone.example.com": "host", "c.example.com": "path", "x": "path"}
 
 
+def test_what_was_said_of_a_host_is_said_again_however_many_a_wildcard_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("authd.policy.index._MOST_SCOPES", 2)
+    index = create_index_of_domains({"wild": ["*.wild.test"], "bound": ["b.wild.test/in"]})
+    hosts = ["b.wild.test", *(f"x{number}.wild.test" for number in range(5)), "wild.test"]
+    said = [index.decision_scope(host) for host in hosts]
+    assert said == ["path", "host", "host", "host", "host", "host", "path"]
+    assert [index.decision_scope(host) for host in hosts] == said
+    assert len(index._scopes) == 2
+
+
 def test_the_applications_of_a_host_are_those_that_some_path_leads_to() -> None:
     index = create_index_of_domains(HOSTS)
     assert [app.id for app in index.applications_on("a.example.com")] == ["admin", "rest"]
