@@ -26,7 +26,9 @@ MOST_EXPOSURE = 29
 def ansible(command: str, *arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
     variables = {**os.environ, "ANSIBLE_HOME": str(home), "ANSIBLE_NOCOLOR": "1", "LC_ALL": "C.UTF-8"}
     whole = [str(ENVIRONMENT / "bin/python"), str(ENVIRONMENT / "bin" / command), *map(str, arguments)]
-    return subprocess.run(whole, capture_output=True, text=True, timeout=120, check=False, env=variables)
+    return subprocess.run(
+        whole, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False, env=variables
+    )
 
 
 def load(path: Path) -> Any:

@@ -204,7 +204,9 @@ class Lab:
         """A command at the operator's seat, from which every machine is reached."""
         whole = self.network.as_operator(*command)
         variables = {**os.environ, **(environment or {})}
-        return subprocess.run(whole, capture_output=True, text=True, timeout=seconds, check=False, env=variables)
+        return subprocess.run(
+            whole, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False, env=variables
+        )
 
 
 def wait_until(holds: Callable[[], object], what: str, *, seconds: float = 60) -> float:
