@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections import Counter as Tally
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -25,42 +26,38 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
-        self._decisions = Counter(
-            "authd_decisions", "Decisions of the check", ("app", "outcome", "reason"), registry=registry
-        )
-        self._seconds = Histogram(
-            "authd_decision_seconds", "Time of one check", buckets=_DECISION_BUCKETS, registry=registry
-        )
-        self._logins = Counter("authd_logins", "Logins that ended", ("idp", "outcome"), registry=registry)
-        self._code_mails = Counter(
-            "authd_code_mails", "Codes by mail that were asked for", ("idp", "outcome"), registry=registry
-        )
+        # And in no registry that a library shares with others.
+        ours: dict[str, Any] = {"registry": registry}
+        self._decisions = Counter("authd_decisions", "Decisions of the check", ("app", "outcome", "reason"), **ours)
+        self._seconds = Histogram("authd_decision_seconds", "Time of one check", buckets=_DECISION_BUCKETS, **ours)
+        self._logins = Counter("authd_logins", "Logins that ended", ("idp", "outcome"), **ours)
+        self._code_mails = Counter("authd_code_mails", "Codes by mail that were asked for", ("idp", "outcome"), **ours)
         self._store_up = Gauge(
             "authd_store_up",
             "1 if the store answered the last poll",
-            registry=registry,
             multiprocess_mode="livemin",
+            **ours,
         )
         self._key_age = Gauge(
             "authd_signing_key_age_seconds",
             "Age of the key that signs",
-            registry=registry,
             multiprocess_mode="livemax",
+            **ours,
         )
         self._issuer_keys_age = Gauge(
             "authd_issuer_keys_age_seconds",
             "Age of the keys that another issuer published",
             ("issuer",),
-            registry=registry,
             multiprocess_mode="livemax",
+            **ours,
         )
         self._reload = Gauge(
             "authd_config_last_reload_successful",
             "1 if the last reload took",
-            registry=registry,
             multiprocess_mode="livemin",
+            **ours,
         )
-        self._build = Gauge("authd_build_info", "Version", ("version",), registry=registry, multiprocess_mode="livemax")
+        self._build = Gauge("authd_build_info", "Version", ("version",), multiprocess_mode="livemax", **ours)
         self._build.labels(version=__version__).set(1)
         self._reload.set(1)
         self._pending: Tally[tuple[str, str, str]] = Tally()
