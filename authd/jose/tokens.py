@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import jwt
@@ -95,10 +96,10 @@ def _malformed(sentence: str) -> TokenError:
 
 @lru_cache(maxsize=_REMEMBERED_HEADERS)
 def _parse_header(part: str) -> Mapping[str, Any]:
-    """The tokens of one key begin alike. Nobody changes what this gives."""
+    """The tokens of one key begin alike."""
     header = _parse_part(part, "header")
     _check_header(header)
-    return header
+    return MappingProxyType(header)
 
 
 def _parse_part(part: str, name: str) -> dict[str, Any]:
