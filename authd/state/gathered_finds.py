@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import lru_cache
 from typing import Any
 
+from authd.state.gathering import MOST_TOGETHER
+
 _Read = Callable[[Callable[[sqlite3.Connection], Any]], Coroutine[Any, Any, Any]]
 _ONE = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
 
@@ -28,15 +30,17 @@ class _Question:
 
     def takes(self, loop: asyncio.AbstractEventLoop, kind: str, now: int) -> bool:
         """Whether one more of these can be asked for with the others."""
-        return self.loop is loop and self.kind == kind and self.now == now
+        return self.loop is loop and self.kind == kind and self.now == now and len(self.ids) < MOST_TOGETHER
 
     def ask(self, database: sqlite3.Connection) -> list[bytes | Exception | None]:
-        """What is there for each. Where the question fails each is asked for alone: a page that cannot be read must not
-        stop whoever is on another one."""
+        """What is there for each. Where the file is damaged each is asked for alone: a page that cannot be read must
+        not stop whoever is on another one. A file that is locked would be so for each, and each would wait for it."""
         try:
             return list(find_together(database, self.kind, self.ids, now=self.now))
         except sqlite3.Error as error:
-            return [error] if len(self.ids) == 1 else [self._ask_for(id_, database) for id_ in self.ids]
+            if type(error) is not sqlite3.DatabaseError:
+                return [error] * len(self.ids)
+            return [self._ask_for(id_, database) for id_ in self.ids]
 
     def _ask_for(self, id_: str, database: sqlite3.Connection) -> bytes | Exception | None:
         try:
@@ -93,10 +97,9 @@ class GatheredFinds:
 
 
 def find_together(database: sqlite3.Connection, kind: str, ids: Sequence[str], *, now: int) -> list[bytes | None]:
-    """The values of these ids, None for each that is not there. What is no blob is not ours, and opens never."""
+    """The values of these ids, None for each that is not there."""
     if len(ids) == 1:
-        row = database.execute(_ONE, (kind, ids[0], now)).fetchone()
-        return [None if row is None else row[0] if isinstance(row[0], bytes) else b""]
+        return [first_value(database.execute(_ONE, (kind, ids[0], now)).fetchone())]
     found: list[bytes | None] = [None] * len(ids)
     (text,) = database.execute(_render_question(len(ids)), (*ids, kind, now)).fetchone()
     for part in text.split(",") if text else ():
@@ -105,7 +108,14 @@ def find_together(database: sqlite3.Connection, kind: str, ids: Sequence[str], *
     return found
 
 
-@lru_cache(maxsize=256)
+def first_value(row: tuple[object, ...] | None) -> bytes | None:
+    """The value. SQLite keeps any type in any column: what is no blob is not ours, and opens never."""
+    if row is None:
+        return None
+    return row[0] if isinstance(row[0], bytes) else b""
+
+
+@lru_cache(maxsize=MOST_TOGETHER)
 def _render_question(count: int) -> str:
     wanted = ", ".join(f"({place}, ?)" for place in range(count))
     return f"""

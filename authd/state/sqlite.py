@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from authd.errors import StoreDamagedError, StoreError, StoreUnavailableError
 from authd.state.base import DEADLINE_SECONDS, MOST_OWNED, StoredEnd, StoredValue, Tombstone
-from authd.state.gathered_finds import GatheredFinds
+from authd.state.gathered_finds import GatheredFinds, first_value
 from authd.state.group_reader import GroupReader
 from authd.state.group_writer import GroupWriter
 
@@ -132,7 +132,7 @@ class SqliteStore:
 
         def remove(db: sqlite3.Connection) -> bytes | None:
             row = db.execute(statement, (kind, id_, now)).fetchone()
-            return _first(row) if row and row[1] else None
+            return first_value(row) if row and row[1] else None
 
         return await self._write(remove)
 
@@ -274,13 +274,6 @@ class SqliteStore:
             return done.result()
         except sqlite3.Error as error:
             raise _store_error(self._path, error) from error
-
-
-def _first(row: tuple[object, ...] | None) -> bytes | None:
-    """The value. SQLite keeps any type in any column: what is no blob is not ours, and opens never."""
-    if row is None:
-        return None
-    return row[0] if isinstance(row[0], bytes) else b""
 
 
 def _identify(path: Path) -> tuple[int, int] | None:

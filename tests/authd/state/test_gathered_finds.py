@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from authd.state.gathered_finds import GatheredFinds, find_together
+from authd.state.gathering import MOST_TOGETHER
 
 _TABLE = 'CREATE TABLE "values" (kind TEXT, id TEXT, value BLOB, expires_at INTEGER)'
 
@@ -105,6 +106,35 @@ async def test_an_error_about_one_is_nobody_elses(asked: Asked) -> None:
     assert isinstance(torn, sqlite3.DatabaseError)
     (alone,) = await asked.find("torn")
     assert isinstance(alone, sqlite3.DatabaseError)
+
+
+async def test_a_locked_file_is_asked_once_and_not_for_each(asked: Asked) -> None:
+    class Locked(sqlite3.Connection):
+        """Each attempt waits for the lock before it gives up."""
+
+        attempts = 0
+
+        def execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:
+            if "SELECT" in statement:
+                Locked.attempts += 1
+                raise sqlite3.OperationalError("database is locked")
+            return super().execute(statement, values)
+
+    asked.database = sqlite3.connect(":memory:", factory=Locked)
+
+    answers = await asked.find("one", "other", "third")
+
+    assert [type(answer) for answer in answers] == [sqlite3.OperationalError] * 3
+    assert Locked.attempts == 1
+
+
+async def test_more_than_fit_together_are_several_questions(asked: Asked) -> None:
+    ids = [f"id{number}" for number in range(MOST_TOGETHER + 1)]
+    for id_ in ids:
+        asked.put(id_, id_.encode())
+
+    assert await asked.find(*ids) == [id_.encode() for id_ in ids]
+    assert len(asked.statements) == 2
 
 
 async def test_an_error_of_the_reader_is_everybodys_and_the_next_are_served(asked: Asked) -> None:
