@@ -137,6 +137,8 @@ def _render_http(directory: Path, port: int, floor_port: int, plain_port: int) -
     application = f"127.0.0.1:{find_free_port()}"
     return f"""
     include authd/authd-http.conf;
+    # As authd-server.conf has it, for all: the application, too, is sent more than 1k.
+    client_header_buffer_size 4k;
     upstream app {{ server {application}; keepalive 16; }}
     server {{ listen {application}; location / {{ return 200 "ok"; }} }}
     server {{

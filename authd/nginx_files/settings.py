@@ -45,6 +45,7 @@ FOREIGN_HEADERS = (
     # nginx' own, $request_id, is made of random bytes and costs 5 % of a cached page: for who adds the line (ADR 0122).
     "X-Request-Id",
 )
+_SCOPE_KEYS: dict[Scope, NginxText] = {"host": NginxText("$host"), "path": NginxText("$host$request_uri")}
 _BEARER_HEADER = "authorization"
 # nginx' default bucket of 64 bytes holds keys of 46; its default table is good for some 2,000 keys.
 _LONGEST_DEFAULT_KEY = 40
@@ -84,7 +85,7 @@ class NginxSettings:
             "path_prefix": path_prefix,
             "path_prefix_regex": quote_regex(path_prefix),
             "session_cookie": quote_cookie_variable(self.cookie_name),
-            "scopes": [(quote_host(host), NginxText(scope)) for host, scope in self.scopes],
+            "scopes": [(quote_host(host), _SCOPE_KEYS[scope]) for host, scope in self.scopes],
             "bound_cookies": [
                 (quote_application_id(application_id), quote_cookie_variable(name))
                 for application_id, name in self.bound_cookies

@@ -257,12 +257,18 @@ def test_the_key_holds_every_variable_that_may_decide(site: Site) -> None:
     text = (site.nginx.directory / "authd" / "authd-server.conf").read_text()
     check = text[text.index("location = /.authd/check") : text.index("location @authd_401")]
     [key] = [line for line in check.splitlines() if "proxy_cache_key" in line]
+    # One variable of the key holds all of a certificate that nginx has verified, and nothing of any other.
+    certificate = '    SUCCESS "$ssl_client_fingerprint\\n$authd_client_subject\\n$authd_client_issuer";'
+    assert certificate in (site.nginx.directory / "authd" / "authd-http.conf").read_text().splitlines()
+    key = key.replace("$authd_client_key", certificate.split('"')[1])
     told = {line.split()[2].rstrip(";") for line in check.splitlines() if "proxy_set_header" in line}
     missing = {
         value for value in told if value.startswith("$") and f"{value}\\n" not in f"{key.rstrip(chr(34) + ';')}\\n"
     }
     assert missing == {
         "$authd_listen_secret",
+        # SUCCESS where the certificate is in the key; and no application of these reads a header of its own.
+        *("$authd_client_verify", "$authd_credential"),
         "$scheme://$host$authd_port$request_uri",
         "$authd_path",
         "$request_id",

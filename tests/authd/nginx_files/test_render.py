@@ -53,12 +53,12 @@ def test_scopes_and_cookies_are_rendered_as_maps(tmp_path: Path) -> None:
         bound_cookies=(("wiki", "SESSION_1a2b3c4d"), ("default", "SESSION_5e6f7a8b")),
     )
     directives = parse(tmp_path, settings)
-    assert map_to(directives, "$authd_scope") == {
+    assert map_to(directives, "$authd_scope_key") == {
         "hostnames": "",
-        "default": "path",
-        "*.example.org": "host",
-        "grafana.example.com": "host",
-        "example.com": "path",
+        "default": "$host$request_uri",
+        "*.example.org": "$host",
+        "grafana.example.com": "$host",
+        "example.com": "$host$request_uri",
     }
     assert map_to(directives, "$authd_session") == {
         "volatile": "",
@@ -66,6 +66,16 @@ def test_scopes_and_cookies_are_rendered_as_maps(tmp_path: Path) -> None:
         "wiki": "$cookie_session_1a2b3c4d",
         "\\default": "$cookie_session_5e6f7a8b",
     }
+
+
+def test_a_header_of_ones_own_for_service_tokens_is_in_the_key_of_the_decision() -> None:
+    settings = NginxSettings(credential_headers=(("api", "X-Token"),))
+    assert [
+        ("$authd_credential\\n" in render_settings(each)["authd-server.conf"]) for each in (settings, NginxSettings())
+    ] == [
+        True,
+        False,
+    ]
 
 
 def test_a_prefix_of_ones_own_is_used_everywhere() -> None:
