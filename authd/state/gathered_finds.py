@@ -1,7 +1,8 @@
-"""Values that are looked for in the same turn of the event loop are one question to SQLite.
+"""Values that are looked for in the same turn of the event loop, or while another question is under way, are one question to
+SQLite.
 
 Python's module lets go of the interpreter for each row, and while the loop works a thread waits some milliseconds to
-get it back. So all of a question comes as one row.
+get it back. So all of a question comes as one row, and the fewer the questions, the less do thread and loop wait for each other.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from typing import Any
 
 from authd.state.gathering import MOST_TOGETHER
 
+# For longer nobody waits behind a question that somebody else has asked: its disk may be slow.
+_PATIENCE_SECONDS = 0.01
 _Read = Callable[[Callable[[sqlite3.Connection], Any]], Coroutine[Any, Any, Any]]
 _ONE = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
 
 
 class _Question:
-    """Values of one kind, asked for at the same time in the same turn of the same loop."""
+    """Values of one kind, asked for together and at the same time, on the same loop."""
 
     __slots__ = ("answers", "ids", "kind", "loop", "now")
 
@@ -70,30 +73,41 @@ class GatheredFinds:
 
     def __init__(self, read: _Read) -> None:
         self._read = read
-        self._question: _Question | None = None
+        # The newest last: the only one that takes more.
+        self._waiting: list[_Question] = []
         self._under_way: set[asyncio.Task[list[bytes | Exception | None]]] = set()
 
     async def find(self, kind: str, id_: str, *, now: int) -> bytes | None:
         """See `Store.find`. Raises what `read` and SQLite raise."""
         loop = asyncio.get_running_loop()
-        question = self._question
+        question = self._waiting[-1] if self._waiting else None
         if question is None or not question.takes(loop, kind, now):
-            question = self._question = _Question(loop, kind, now)
-            loop.call_soon(self._begin, question)
+            question = _Question(loop, kind, now)
+            self._waiting.append(question)
+            if self._under_way:
+                loop.call_later(_PATIENCE_SECONDS, self._begin, question)
+            else:
+                loop.call_soon(self._begin, question)
         answer: asyncio.Future[bytes | None] = loop.create_future()
         question.ids.append(id_)
         question.answers.append(answer)
         return await answer
 
     def _begin(self, question: _Question) -> None:
-        """Whatever this turn of the loop asks for is there."""
-        if self._question is question:
-            self._question = None
+        """Ask, unless that was done by now, or nobody waits for it any more."""
+        if question not in self._waiting:
+            return
+        self._waiting.remove(question)
         if not all(answer.done() for answer in question.answers):
             task = question.loop.create_task(self._read(question.ask))
             self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
             task.add_done_callback(question.answer)
+            task.add_done_callback(self._go_on)
+
+    def _go_on(self, asked: asyncio.Task[list[bytes | Exception | None]]) -> None:
+        self._under_way.discard(asked)
+        for question in [each for each in self._waiting if each.loop is asked.get_loop()]:
+            self._begin(question)
 
 
 def find_together(database: sqlite3.Connection, kind: str, ids: Sequence[str], *, now: int) -> list[bytes | None]:

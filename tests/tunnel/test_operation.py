@@ -63,7 +63,7 @@ def test_a_silent_replica_costs_a_stall_and_no_request(replicas: Lab) -> None:
 
 def test_revoking_ends_the_connections_within_seconds_and_for_good(replicas: Lab) -> None:
     # The test before cut them, and sshd waits a while before it takes the next attempts of one address.
-    wait_until(lambda: replicas.status().get("app1", {}).get("connections") == 4, seconds=30)
+    wait_until(lambda: all(each["connections"] == 4 for each in replicas.status().values()), seconds=30)
     began = time.monotonic()
     done = replicas.authd("revoke", "app1", *replicas.directories())
     assert "app1: revoked" in done.stdout

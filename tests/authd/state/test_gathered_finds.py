@@ -128,6 +128,41 @@ async def test_a_locked_file_is_asked_once_and_not_for_each(asked: Asked) -> Non
     assert Locked.attempts == 1
 
 
+async def test_while_a_question_is_under_way_all_that_come_wait_for_one_more(asked: Asked) -> None:
+    ids = [f"id{number}" for number in range(9)]
+    for id_ in ids:
+        asked.put(id_, id_.encode())
+    asked.gate.clear()
+    finding = []
+    for id_ in ids:
+        finding.append(asyncio.create_task(asked.find(id_)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asked.gate.set()
+
+    assert await asyncio.gather(*finding) == [[id_.encode()] for id_ in ids]
+    assert len(asked.statements) == 2
+
+
+async def test_behind_a_question_that_is_stuck_nobody_waits_for_long(asked: Asked) -> None:
+    asked.put("id", b"value")
+    stuck, well = asyncio.Event(), asked.finds._read
+
+    async def hang(work: object) -> None:
+        await stuck.wait()
+        raise TimeoutError
+
+    asked.finds._read = hang
+    first = asyncio.create_task(asked.find("id"))
+    await asyncio.sleep(0.001)
+    asked.finds._read = well
+
+    assert await asyncio.wait_for(asked.find("id"), 1) == [b"value"]
+    stuck.set()
+    assert [type(answer) for answer in await first] == [TimeoutError]
+
+
 async def test_more_than_fit_together_are_several_questions(asked: Asked) -> None:
     ids = [f"id{number}" for number in range(MOST_TOGETHER + 1)]
     for id_ in ids:
