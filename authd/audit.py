@@ -14,10 +14,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO
 
+_ROOT = logging.getLogger()
 _LOGGER = logging.getLogger("authd")
 REFUSALS_PER_SECOND = 50
 OUTAGE_LINE_SECONDS = 60
@@ -37,10 +39,26 @@ class _JsonLines(logging.Formatter):
         event = record.getMessage()
         if fields is None:
             event, fields = "library.message", {"message": _bounded(event), "logger": record.name}
-        line = {"time": _render_time(record.created), "level": record.levelname.lower(), "event": event, **fields}
         if record.exc_info and record.exc_info[1]:
-            line["traceback"] = _bounded(render_trace(record.exc_info[1]))
-        return _ENCODER.encode(line)
+            fields = {**fields, "traceback": _bounded(render_trace(record.exc_info[1]))}
+        return _render_line(record.created, record.levelname.lower(), event, fields)
+
+
+class _Lines(logging.StreamHandler[TextIO]):
+    """Where they are written to."""
+
+    def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        """One event of ours. The record that `logging` would make of it first costs as much as the line."""
+        try:
+            with self.lock or nullcontext():
+                self.stream.write(_render_line(time.time(), level, event, fields) + "\n")
+                self.flush()
+        except (OSError, ValueError):  # as `logging` has it: a log that cannot be written stops no request
+            return
+
+
+def _render_line(seconds: float, level: str, event: str, fields: dict[str, Any]) -> str:
+    return _ENCODER.encode({"time": _render_time(seconds), "level": level, "event": event, **fields})
 
 
 def _render_time(seconds: float) -> str:
@@ -71,11 +89,10 @@ def _bounded(text: str) -> str:
 
 def configure_logging(level: str = "info") -> None:
     """Send everything that is logged in this process, libraries included, to stderr as JSON lines."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Lines(sys.stderr)
     handler.setFormatter(_JsonLines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING)
+    _ROOT.handlers[:] = [handler]
+    _ROOT.setLevel(logging.WARNING)
     _LOGGER.setLevel(level.upper())
     # Nobody reads these of a line, and they cost as much as the line itself.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
@@ -96,7 +113,10 @@ def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fiel
             for name, value in fields.items()
             if value is not None
         }
-        _LOGGER.log(number, event, extra={"fields": kept}, exc_info=exc_info)
+        if len(_ROOT.handlers) == 1 and isinstance(lines := _ROOT.handlers[0], _Lines) and not exc_info:
+            lines.write(level.lower(), event, kept)
+        else:
+            _LOGGER.log(number, event, extra={"fields": kept}, exc_info=exc_info)
 
 
 class _Floods:

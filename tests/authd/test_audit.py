@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -131,3 +132,16 @@ def test_a_line_that_is_not_written_costs_nothing_to_make() -> None:
         log.refused(dict)
 
     log.refused(lambda: pytest.fail("made for nothing"))
+
+
+def test_a_log_that_cannot_be_written_stops_nobody() -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    with logging_as_served():
+        closed = io.StringIO()
+        closed.close()
+        for stream in (Full(), closed):
+            logging.getLogger().handlers[0].setStream(stream)  # type: ignore[attr-defined]
+            log_event("access.decision", outcome="allow")
