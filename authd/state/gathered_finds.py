@@ -1,8 +1,8 @@
-"""Values that are looked for in the same turn of the event loop, or while another question is under way, are one question to
-SQLite.
+"""Values that are looked for in the same turn of the event loop, or while another question is under way, are one
+question to SQLite.
 
 Python's module lets go of the interpreter for each row, and while the loop works a thread waits some milliseconds to
-get it back. So all of a question comes as one row, and the fewer the questions, the less do thread and loop wait for each other.
+get it back. So all of a question comes as one row, and the fewer the questions, the less do the two wait for each other.
 """
 
 from __future__ import annotations
