@@ -2,7 +2,7 @@
 question to SQLite.
 
 Python's module lets go of the interpreter for each row, and while the loop works a thread waits some milliseconds to
-get it back. So all of a question comes as one row, and the fewer the questions, the less do the two wait for each other.
+get it back. So all of a question comes as one row, and the fewer the questions, the less do both wait.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import copy_context
 from functools import lru_cache
 from typing import Any
 
@@ -24,10 +25,12 @@ _ONE = 'SELECT value FROM "values" WHERE kind = ? AND id = ? AND expires_at > ?'
 class _Question:
     """Values of one kind, asked for together and at the same time, on the same loop."""
 
-    __slots__ = ("answers", "ids", "kind", "loop", "now")
+    __slots__ = ("answers", "context", "ids", "kind", "loop", "now")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, kind: str, now: int) -> None:
         self.loop, self.kind, self.now = loop, kind, now
+        # Whoever asked first; not whoever was asked before, behind whom this one waited.
+        self.context = copy_context()
         self.ids: list[str] = []
         self.answers: list[asyncio.Future[bytes | None]] = []
 
@@ -99,7 +102,7 @@ class GatheredFinds:
             return
         self._waiting.remove(question)
         if not all(answer.done() for answer in question.answers):
-            task = question.loop.create_task(self._read(question.ask))
+            task = question.loop.create_task(self._read(question.ask), context=question.context)
             self._under_way.add(task)
             task.add_done_callback(question.answer)
             task.add_done_callback(self._go_on)

@@ -57,7 +57,8 @@ def _remember_nothing() -> None:
         return start(self)
 
     authd.idp.last_good.LastGood._start = start_alone  # type: ignore[method-assign]
-    # Look-ups of several visits would be one question, and the fault of one visit another's.
+    # Look-ups of several visits would be one question, or wait for each other, and the fault of one visit be another's.
+    authd.state.gathered_finds._PATIENCE_SECONDS = 0
     authd.state.gathered_finds._Question.takes = lambda *asked: False  # type: ignore[method-assign]
 
 

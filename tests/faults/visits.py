@@ -10,11 +10,13 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
+from authd.sessions import POLL_SECONDS
 from tests.faults import other_visits as other
 from tests.faults.failpoint_log import FailpointLog
 from tests.faults.partners import Partners, running_partners
@@ -257,8 +259,11 @@ def set_scene(directory: Path) -> Iterator[Scene]:
         _exclude_bob(stack, bob)
         machine = _make_machine(stack)
         prepared = Scene(stack, log, alice, bob, kept, mallory, forger, machine, partners)
-        for number in range(40):  # so that every worker knows the machine, and its visit is that of every day
-            _machine(is_genuine=True)(prepared, f"warm{number}~none~none")
+        # So that every worker has heard of the machine, and then knows it: its visit is that of every day. One by
+        # one the same worker could take them all.
+        sleep(3 * POLL_SECONDS)
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda number: _machine(is_genuine=True)(prepared, f"warm{number}~none~none"), range(80)))
         yield prepared
 
 
