@@ -47,10 +47,10 @@ from authd.worker import Worker
 # (reference/nginx-contract.md 6.6).
 MAX_LINE_BYTES = 32_768
 _START_PATIENCE_SECONDS = 5
-# Young values are walked at each thousand more of them, which takes a millisecond. The usual walk over all that lives
-# would take a tenth of a second with ten thousand sessions remembered, again and again while they come; they are
-# bounded, and do not refer to each other in circles.
-_COLLECTOR_THRESHOLDS = (1_000, 1_000, 10)
+# The collector walks young values at each thousand more of them, which takes a millisecond, and what has lived a little
+# at each hundred thousand. As usual it would be ten times as often, with a walk over all that lives whenever a quarter
+# has come new: a tenth of a second with ten thousand sessions, to find nothing (a check makes no circles).
+_COLLECTOR_THRESHOLDS = (1_000, 100, 10)
 # What a reload cannot change: the listener, the store, and what tokens and nginx' files rest on.
 _FIXED_AT_START = (
     "listen",
