@@ -259,12 +259,20 @@ def set_scene(directory: Path) -> Iterator[Scene]:
         _exclude_bob(stack, bob)
         machine = _make_machine(stack)
         prepared = Scene(stack, log, alice, bob, kept, mallory, forger, machine, partners)
-        # So that every worker has heard of the machine, and then knows it: its visit is that of every day. One by
-        # one the same worker could take them all.
-        sleep(3 * POLL_SECONDS)
-        with ThreadPoolExecutor(8) as threads:
-            list(threads.map(lambda number: _machine(is_genuine=True)(prepared, f"warm{number}~none~none"), range(80)))
+        _make_known(prepared)
         yield prepared
+
+
+def _make_known(scene: Scene) -> None:
+    """Until each worker knows everybody, as it does every day: else a step of a first visit is not one of the next.
+
+    One by one the same worker could take them all.
+    """
+    # The machine is new: each worker forgets it once, when it hears that.
+    sleep(3 * POLL_SECONDS)
+    visits = [visit for visit in VISITS if visit.where == "auth" and not visit.is_narrow] * 24
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda visit: visit.go(scene, "warm~none~none"), visits))
 
 
 def _start(directory: Path, partners: Partners) -> AbstractContextManager[Stack]:
