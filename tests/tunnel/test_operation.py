@@ -91,7 +91,7 @@ def test_a_watch_that_stopped_is_told_and_its_last_word_is_not_repeated(tmp_path
 
 
 def explain(lab: Lab) -> str:
-    """What the edge tells, and what the connectors said last: that all of a replica's connections were gone, and why."""
+    """What the edge tells, and what the connectors said last: why all connections of a replica were gone."""
     logs = sorted(lab.directory.glob("connector-*.log"))
     ends = [f"{path.name}: " + " | ".join(path.read_text().splitlines()[-4:]) for path in logs]
     return "\n".join([str(lab.status()), *ends])
