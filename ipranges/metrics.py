@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 
@@ -50,7 +51,7 @@ def _add_sources(
     held = _gauge(registry, f"{prefix}_held", "1 while an edition waits for a person", "source", "reason")
     seeded = _gauge(registry, f"{prefix}_seeded", "1 while the package's own copy is in force", "source")
     name = "ipranges_fetch_failures"
-    failures = Counter(name, "Failed fetches", ["source"], registry=registry)
+    failures = Counter(name, "Failed fetches", ["source"], **_of(registry))
     for source, memory in memories.items():
         stamp = stamps.get(source, Stamps())
         success.labels(source).set(stamp.last_success_at)
@@ -76,4 +77,9 @@ def _add_targets(registry: CollectorRegistry, report: RunReport, store: StateSto
 
 
 def _gauge(registry: CollectorRegistry, name: str, text: str, *labels: str) -> Gauge:
-    return Gauge(name, text, labels, registry=registry)
+    return Gauge(name, text, labels, **_of(registry))
+
+
+def _of(registry: CollectorRegistry) -> dict[str, Any]:
+    """The keyword by which a metric belongs to it, and not to the whole process."""
+    return {"registry": registry}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
@@ -20,7 +21,8 @@ def histogram_lines(text: bytes, name: str) -> list[str]:
 
 def test_durations_are_counted_as_the_library_itself_counts_them() -> None:
     registry = CollectorRegistry()
-    theirs = Histogram("authd_decision_seconds", "Time", buckets=_DECISION_BUCKETS, registry=registry)
+    apart: dict[str, Any] = {"registry": registry}
+    theirs = Histogram("authd_decision_seconds", "Time", buckets=_DECISION_BUCKETS, **apart)
     ours = Metrics()
     for seconds in SECONDS:
         theirs.observe(seconds)
