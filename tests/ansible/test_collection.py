@@ -112,16 +112,30 @@ def test_each_program_explains_itself(program: str) -> None:
     assert path.stat().st_mode & 0o111
 
 
+_SECRETS = re.compile(
+    r"\bauthd_secret\b|authd_secret_files|\.key\b|redis_password|redis_replication_password|certificate_key"
+    r"|authd\.acl\.j2|redis-authd\.conf\.j2|sentinel\.conf\.j2"
+)
+
+
 def test_no_task_tells_a_secret() -> None:
-    """Whatever is named a secret, a password or a key is written by tasks that log nothing."""
+    """What holds a secret is written by a task that logs nothing, or is a `secret` of our own module."""
     loud = []
     for path in (COLLECTION / "roles").glob("*/tasks/*.yml"):
         for task in load(path):
             told = str({key: value for key, value in task.items() if key not in ("name", "when", "fail_msg")})
             writes = any(module in task for module in ("ansible.builtin.copy", "ansible.builtin.template"))
-            is_secret = re.search(
-                r"\bauthd_secret\b|authd_secret_files\[|\.key \||redis_password|certificate_key", told
-            )
-            if writes and is_secret and not task.get("no_log"):
+            if writes and _SECRETS.search(told) and not task.get("no_log"):
                 loud.append(f"{path.parent.parent.name}: {task['name']}")
+    for path in [*(COLLECTION / "roles").glob("*/tasks/*.yml"), *(COLLECTION / "roles").glob("*/vars/*.yml")]:
+        contents = re.findall(r"(?<![a-z_.])'?content'?: (.*)", path.read_text())
+        loud += [f"{path}: {content}" for content in contents if _SECRETS.search(content)]
     assert loud == []
+
+
+def test_every_secret_is_one_of_the_module() -> None:
+    """What the test above looks for is there at all: each of these is written as a secret."""
+    text = "".join(path.read_text() for path in (COLLECTION / "roles").glob("*/vars/*.yml"))
+    written = re.findall(r"'?secret'?: (.*)", text)
+    for name in ("pair.key", "redis_certificate_key", "authd.acl.j2", "redis-authd.conf.j2", "secret | trim"):
+        assert any(name in line for line in written), name
