@@ -151,7 +151,10 @@ def test_what_was_changed_by_hand_is_put_right(tmp_path: Path) -> None:
     linked.symlink_to(target)
     cut.write_text("")
     kept.write_text("kept\n")
-    (tmp_path / "disk").mkdir(mode=0o755)
+    (tmp_path / "disk").mkdir()
+    # Whatever umask this process has.
+    kept.chmod(0o644)
+    (tmp_path / "disk").chmod(0o755)
     (tmp_path / "place").symlink_to(tmp_path / "disk")
     done = play(
         {"path": open_to_all, "secret": SECRET, "mode": "0600"},

@@ -22,6 +22,7 @@ from tests.release.bundles import ensure_bundle
 
 REQUIRED = "AUTHD_LAB"
 _OF_THE_ESTATE = {"test_clocks", "test_faults", "test_playbook", "test_upgrade", "test_use"}
+_OF_THE_SPARE = {"test_acme", "test_ipranges_role", "test_wireguard_role"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -30,16 +31,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.lab)
 
 
-class _TwoHalves(LoadScopeScheduling):  # type: ignore[misc]
-    """One process has the estate, which waits a lot; the other all the machines of single tests."""
+class _OneEstate(LoadScopeScheduling):  # type: ignore[misc]
+    """Whoever has the estate has all of its modules, and who has the spare machines all of theirs."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "estate" if Path(nodeid.partition("::")[0]).stem in _OF_THE_ESTATE else "single"
+        module = Path(nodeid.partition("::")[0]).stem
+        return "estate" if module in _OF_THE_ESTATE else "spare" if module in _OF_THE_SPARE else module
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _TwoHalves:
-    return _TwoHalves(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _OneEstate:
+    return _OneEstate(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -31,6 +31,9 @@ BOOT_SECONDS = 90
 SHUTDOWN_SECONDS = 60
 _LIBFAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 _MEMORY, _ENOUGH_BYTES = Path("/dev/shm"), 6 * 1024**3
+# What Docker needs to run containers inside of one: keys, programs for the kernel, forwarding, and control groups.
+_FOR_CONTAINERS = ("--system-call-filter=add_key keyctl bpf",)
+_CONTAINERS_ENVIRONMENT = {"SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
 _PROGRAMS = ("ip", "mmdebstrap", "systemd-nspawn", "ssh", "ssh-keygen")
 
 
@@ -54,12 +57,13 @@ def find_obstacle() -> str:
 
 @dataclass(slots=True)
 class Machine:
-    """One host. `root` is its root directory, seen from outside."""
+    """One host. `root` is its root directory, seen from outside. `runs_containers` lets Docker do so."""
 
     name: str
     network: Network
     directory: Path
     ssh_config: Path
+    runs_containers: bool = False
     boots: int = 0
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -108,6 +112,7 @@ class Machine:
         ]
         # For the firewall of its own.
         command += ["--capability=CAP_NET_ADMIN", "--resolv-conf=off", "--timezone=off", "--link-journal=no"]
+        command += _FOR_CONTAINERS if self.runs_containers else ()
         with (self.directory / "console.log").open("ab") as console:
             self._process = subprocess.Popen(
                 cgroups.within(self._group, command),
@@ -115,6 +120,7 @@ class Machine:
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
+                env={**os.environ, **(_CONTAINERS_ENVIRONMENT if self.runs_containers else {})},
             )
         self.boots += 1
 
@@ -221,9 +227,16 @@ def wait_until(holds: Callable[[], object], what: str, *, seconds: float = 60) -
 
 @contextlib.contextmanager
 def running_machines(
-    numbers: Mapping[str, int], *, also: Mapping[str, int] | None = None, names: Mapping[str, str] | None = None
+    numbers: Mapping[str, int],
+    *,
+    also: Mapping[str, int] | None = None,
+    names: Mapping[str, str] | None = None,
+    containers: Sequence[str] = (),
 ) -> Iterator[Lab]:
-    """Booted machines, all torn down in the end. `numbers` and `names` as in `wired`; hosts in `also` do not boot."""
+    """Booted machines, all torn down in the end. `numbers` and `names` as in `wired`; hosts in `also` do not boot.
+
+    On those in `containers` Docker can run.
+    """
     rootfs = ensure_rootfs()
     above = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES else CACHE
     directory = Path(tempfile.mkdtemp(prefix="authd-lab-", dir=above))
@@ -234,6 +247,7 @@ def running_machines(
             config = _write_ssh_config(directory, network, list(numbers))
             for name in numbers:
                 machines[name] = _make_machine(name, network, directory, rootfs, render_hosts(network, names or {}))
+                machines[name].runs_containers = name in containers
             _write_known_hosts(directory, machines)
             for machine in machines.values():
                 machine.power_on()

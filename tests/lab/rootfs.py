@@ -21,7 +21,7 @@ SYSTEM = (
 )
 INSTALLABLE = (
     *("nginx-light", "redis-server", "redis-sentinel", "python3-venv", "openssh-client", "wireguard-tools"),
-    *("sudo", "cron", "acl", "iptables", "dehydrated", "wireguard-go"),
+    *("sudo", "cron", "acl", "iptables", "dehydrated", "wireguard-go", "docker.io", "busybox-static"),
 )
 _PACKAGES = "srv/packages"
 # Made again when what is below changes.

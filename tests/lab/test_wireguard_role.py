@@ -94,6 +94,13 @@ def test_a_second_run_changes_nothing(spare: Lab, bundle: Path, origins: list[di
     assert [run.changed for run in again] == [{"spare": 0}, {"far": 0}], [run.changes for run in again]
 
 
+def test_both_ends_are_there_again_after_a_reboot(spare: Lab, origins: list[dict[str, Any]]) -> None:
+    for name in ("spare", "far"):
+        spare[name].reboot()
+    spare["far"].shell(SERVE)
+    wait_until(lambda: answers(spare), "an answer through the tunnel", seconds=60)
+
+
 def test_an_origin_that_leaves_the_list_is_revoked(spare: Lab, bundle: Path, origins: list[dict[str, Any]]) -> None:
     machine = spare["spare"]
     assert machine.run("test", "-e", "/etc/authd-tunnel/keys/tun-old", check=False).returncode
@@ -102,3 +109,17 @@ def test_an_origin_that_leaves_the_list_is_revoked(spare: Lab, bundle: Path, ori
     assert not answers(spare)
     assert machine.shell("ls /etc/wireguard; authd tunnel list --json | tr -d ' \\n'") == '{"origins":[]}'
     assert machine.run("systemctl", "is-enabled", "wg-quick@wg-authd", check=False).stdout == "disabled\n"
+
+
+def test_an_origin_may_change_to_the_other_engine(spare: Lab, bundle: Path, origins: list[dict[str, Any]]) -> None:
+    """Its key is made first, as in the example's playbook: the edge has to know it."""
+    host_key = spare["spare"].shell("cat /etc/authd-tunnel/host_ed25519.pub").strip()
+    edge = {"name": "edge", "host": spare["spare"].address, "host_key": host_key}
+    given = {"authd_release_file": str(bundle), "tunnel_origin_edges": [edge], "tunnel_origin_name": "far"}
+    run_roles(spare, "far", ["tunnel_origin"], given).must()
+    far = {"name": "far", "public_key": spare["far"].shell("cat /etc/authd-tunnel/id_ed25519.pub").strip()}
+    play_edge(spare, bundle, [far]).must()
+    wait_until(lambda: connections(spare)["far"] == 4, "four connections by OpenSSH", seconds=60)
+    unit = "wg-quick@wg-authd"
+    said = spare["far"].run("systemctl", "show", "--property=ActiveState,UnitFileState", unit).stdout
+    assert said.split() == ["ActiveState=inactive", "UnitFileState=disabled"]
