@@ -51,6 +51,9 @@ _START_PATIENCE_SECONDS = 5
 # at each hundred thousand. As usual it would be ten times as often, with a walk over all that lives whenever a quarter
 # has come new: a tenth of a second with ten thousand sessions, to find nothing (a check makes no circles).
 _COLLECTOR_THRESHOLDS = (1_000, 100, 10)
+# How long the thread that reads the store waits for the interpreter while the loop works: usually ten times as long,
+# in which a busy worker runs out of sessions that it knows.
+_SWITCH_SECONDS = 0.0005
 # What a reload cannot change: the listener, the store, and what tokens and nginx' files rest on.
 _FIXED_AT_START = (
     "listen",
@@ -131,6 +134,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+        sys.setswitchinterval(_SWITCH_SECONDS)
         return app
 
     def run(self) -> None:

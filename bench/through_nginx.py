@@ -21,6 +21,9 @@ from bench.load import PATH, Load, run_wrk, write_requests_in_turn
 
 URLS = SESSIONS = MANY = 10_000
 FEW = 10
+# Of those that no worker has seen there are more than are asked for: one that comes twice is seen before.
+UNSEEN = 20_000
+_UNSEEN_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +48,33 @@ def running_cases(directory: Path) -> Iterator[tuple[list[Case], dict[str, Insta
             print(f"starting {name} ...", file=sys.stderr, flush=True)
             return stack.enter_context(run_installation(directory / name, **settings))
 
-        uncached = start("uncached", sessions=SESSIONS)
+        uncached = start("uncached", sessions=UNSEEN)
         cached = start("cached", decision_cache_seconds=1)
         many = start("many", applications=MANY)
-        installations = {"uncached": uncached, "cached": cached, "many": many}
-        yield list_cases(directory, uncached, cached, many), installations
+        everybody = start("everybody", sessions=UNSEEN, workers=os.cpu_count() or 1)
+        installations = {"uncached": uncached, "cached": cached, "many": many, "everybody": everybody}
+        yield list_cases(directory, uncached, cached, many, everybody), installations
 
 
-def list_cases(directory: Path, uncached: Installation, cached: Installation, many: Installation) -> list[Case]:
-    """In the order in which they are measured."""
+def list_cases(
+    directory: Path, uncached: Installation, cached: Installation, many: Installation, everybody: Installation
+) -> list[Case]:
+    """In the order in which they are measured. `everybody` has a worker for each core."""
     urls = [(f"/d/{number}", cached.cookie) for number in range(URLS)]
     distinct = write_requests_in_turn(directory, "distinct", HOST, urls)
-    visitors = [(PATH, f"CF_AUTHORIZATION={token}") for token in uncached.tokens]
+    visitors = [(PATH, f"CF_AUTHORIZATION={token}") for token in uncached.tokens[:SESSIONS]]
     in_turn = write_requests_in_turn(directory, "in-turn", HOST, visitors)
 
     def load(port: int, cookie: str = "", script: Path | None = None) -> Callable[[int], Load]:
         return lambda seconds: run_wrk(port, host=HOST, seconds=seconds, cookie=cookie, script=script)
 
+    def load_unseen(name: str, installation: Installation) -> Callable[[int], Load]:
+        tokens = [(PATH, f"CF_AUTHORIZATION={token}") for token in installation.tokens]
+        script = write_requests_in_turn(directory, name, HOST, tokens)
+        return lambda _: _refuse_seen(run_wrk(installation.port, host=HOST, seconds=_UNSEEN_SECONDS, script=script))
+
     def begin_anew() -> None:
-        restart_worker(uncached)
+        restart_workers(uncached)
 
     return [
         # The same request as behind the gate: a visitor's cookies are read whether anybody is asked or not.
@@ -82,15 +93,13 @@ def list_cases(directory: Path, uncached: Installation, cached: Installation, ma
         Case("many", f"{MANY:,} applications, uncached", load(many.port, many.cookie), "uncached", 0.85, 1.0),
         Case("anonymous", "anonymous: check, challenge, redirect to the login", load(uncached.port)),
         Case(
-            "cold",
-            f"{SESSIONS:,} sessions in turn, to a worker that has seen none",
-            load(uncached.port, script=in_turn),
+            "cold, one worker",
+            "sessions in turn, to one worker, which has seen none",
+            load_unseen("unseen-by-one", uncached),
             "uncached",
-            0.25,
-            0.40,
-            begin_anew,
+            prepare=begin_anew,
         ),
-        Case("in turn", "the same sessions, seen before", load(uncached.port, script=in_turn), "uncached"),
+        Case("in turn", f"{SESSIONS:,} sessions in turn, seen before", load(uncached.port, script=in_turn), "uncached"),
         Case(
             "restarted",
             "the first seconds of a new worker",
@@ -98,23 +107,47 @@ def list_cases(directory: Path, uncached: Installation, cached: Installation, ma
             "uncached",
             prepare=begin_anew,
         ),
+        Case(
+            "uncached, all cores",
+            "authd asked each time, with a worker for each core",
+            load(everybody.port, everybody.cookie),
+        ),
+        Case(
+            "cold",
+            "sessions in turn, to a worker for each core, none of which has seen any",
+            load_unseen("unseen-by-all", everybody),
+            "uncached, all cores",
+            0.25,
+            0.40,
+            lambda: restart_workers(everybody),
+        ),
     ]
 
 
-def restart_worker(installation: Installation) -> None:
-    """End the only worker, and wait until the master's next one serves."""
-    (old,) = installation.find_workers()
-    os.kill(old, signal.SIGTERM)
+def restart_workers(installation: Installation) -> None:
+    """End all workers, and wait until as many new ones of the master's serve."""
+    old = set(installation.find_workers())
+    for pid in old:
+        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 30
-    while installation.find_workers() in ([old], []) or not _answers(installation):
+    while not old.isdisjoint(installation.find_workers()) or not _answers(installation, len(old)):
         if time.monotonic() > deadline:
-            raise RuntimeError("authd's worker did not come back")
+            raise RuntimeError("authd's workers did not come back")
         time.sleep(0.1)
 
 
-def _answers(installation: Installation) -> bool:
+def _refuse_seen(load: Load) -> Load:
+    """Each session once, or the figure would tell of something else."""
+    if load.requests > UNSEEN:
+        raise SystemExit(
+            f"{load.requests} sessions were asked for in turn, and there are {UNSEEN}: some were seen twice"
+        )
+    return load
+
+
+def _answers(installation: Installation, workers: int) -> bool:
     load = run_wrk(installation.port, host=HOST, seconds=1)
-    return load.requests > 0 and not load.errors and len(installation.find_workers()) == 1
+    return load.requests > 0 and not load.errors and len(installation.find_workers()) == workers
 
 
 def run_round(cases: list[Case], seconds: int, number: int) -> dict[str, float]:
