@@ -45,6 +45,9 @@ class Checks(Protocol):
     async def answer(self, repeat_key: bytes, raw: Headers) -> bytes:
         """The answer to a request of these headers, whose bytes up to the id are `repeat_key`."""
 
+    def note_unreadable(self) -> None:
+        """A check was refused, since its head cannot be read."""
+
 
 class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
     """One connection. `worker.checks` is a `Checks`."""
@@ -91,6 +94,8 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
             return bool(super()._feed_callback_parser(data))
         except ValueError:  # the one base of the parser's two kinds
             self._asked = None
+            if self._repeat_key is not None:
+                self._checks.note_unreadable()
             self._safe_write(_UNREADABLE if self._repeat_key is None else _REFUSED)
             self._close_transport()
             return False

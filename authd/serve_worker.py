@@ -34,6 +34,7 @@ class RequestCounter:
         self.under_way = 0
         # Over before anybody could look.
         self.answer_again = check.answer_again
+        self.note_unreadable = check.note_unreadable
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """See the class. Lifespan and whatever else is no request is not counted."""

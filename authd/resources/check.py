@@ -122,6 +122,11 @@ class Check:
         self._log(answered, request_id)
         return _render_answer(*self._render(answered))
 
+    def note_unreadable(self) -> None:
+        """The server refused a check whose head its parser cannot read. It is counted, and not logged: the log is not
+        a visitor's to fill."""
+        self._metrics.count_decision("", Outcome.DENY, Reason.MALFORMED_REQUEST, 0.0)
+
     def _find(self, key: _Key) -> _Answered | None:
         answered = self._remembered.get(key)
         return answered if answered is not None and self._access.still_holds(answered.verdict) else None

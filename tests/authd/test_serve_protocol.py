@@ -34,7 +34,9 @@ class Server:
         self.parsed = self.by_gunicorn = 0
         self.lines: list[dict[str, Any]] = []
         log = DecisionLog(clock=house.clock, log=lambda event, **fields: self.lines.append(fields))
-        self.check = Check(house.access, log, Metrics(), on_outage=lambda error, path: None)
+        self.metrics = Metrics()
+        self.check = Check(house.access, log, self.metrics, on_outage=lambda error, path: None)
+        self.note_unreadable = self.check.note_unreadable
         config = Config()
         config.set("keepalive", 3600)
         config.set("limit_request_field_size", 32_768)
@@ -213,6 +215,15 @@ async def test_another_question_is_read(
 async def test_refusals_are_never_remembered(server: Server, nginx: Connection) -> None:
     assert [(await nginx.ask(render("x")))[0] for _ in range(3)] == [401, 401, 401]
     assert server.parsed == 3
+
+
+async def test_a_question_that_cannot_be_read_is_refused_and_counted(server: Server, nginx: Connection) -> None:
+    """A visitor's control characters, which nginx passes on. No line of log is theirs to write."""
+    status, headers = await nginx.ask(render("x", FIRST, "X-Bell: \x07"))
+    assert (status, headers["x-accel-expires"]) == (403, "0")
+    counted = [line for line in server.metrics.render().decode().splitlines() if "malformed_request" in line]
+    assert [line.rpartition(" ")[2] for line in counted if "_total" in line] == ["1.0"]
+    assert (server.lines, server.parsed) == ([], 0)
 
 
 async def test_bytes_within_another_request_are_no_question(

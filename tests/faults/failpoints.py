@@ -156,6 +156,7 @@ class _OrderedCheck:
 
     def __init__(self, app: Any) -> None:
         self._check = app.check
+        self.note_unreadable = app.check.note_unreadable
 
     def answer_again(self, repeat_key: bytes, request_id: bytes) -> None:
         """See `Checks.answer_again`."""
