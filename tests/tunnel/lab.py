@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.ipranges.namespaces import require_programs
 
@@ -151,7 +152,14 @@ def wait_until(holds: Callable[[], bool], *, seconds: float, pause: float = 0.1)
 
 @contextlib.contextmanager
 def running_lab() -> Iterator[Lab]:
-    """The wired hosts with nothing running on them."""
+    """The wired hosts with nothing running on them. One at a time: an origin's sessions are found by its user, of whom
+    the machine has one, and whoever revokes `app1` ends those of every lab."""
+    with FileLock("/run/authd-tunnel-lab.lock"), _running_alone() as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def _running_alone() -> Iterator[Lab]:
     # Not below a temporary directory: sshd reads no keys in a place where everybody may write.
     directory = Path(f"/run/authd-lab-{os.getpid()}")
     lab = Lab(directory, f"tl{os.getpid() % 100000}")
