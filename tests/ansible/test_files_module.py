@@ -171,6 +171,31 @@ def test_what_was_changed_by_hand_is_put_right(tmp_path: Path) -> None:
     assert done.result["before"] == {str(cut): ""}
 
 
+def test_what_a_link_leads_to_is_left_alone(tmp_path: Path) -> None:
+    """Whoever may write to the directory of a service could have put it there, and this runs as root."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere").chmod(0o700)
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / "secret").chmod(0o600)
+    for name, target in {"directory": "elsewhere", "file": "secret", "kept": "secret"}.items():
+        (tmp_path / name).symlink_to(target)
+    done = play(
+        {"path": tmp_path / "directory", "state": "directory", "mode": "0755"},
+        {"path": tmp_path / "file", "content": SECRET, "mode": "0644"},
+        {"path": tmp_path / "kept", "content": "ours\n", "once": True},
+        home=tmp_path,
+    )
+    assert done.written == ["file", "kept"]
+    assert (mode(tmp_path / "elsewhere"), mode(tmp_path / "secret")) == ("0o700", "0o600")
+    assert (tmp_path / "secret").read_text() == SECRET
+    assert (tmp_path / "kept").read_text() == "ours\n"
+    (tmp_path / "directory").unlink()
+    (tmp_path / "directory").symlink_to("secret")
+    done = play({"path": tmp_path / "directory", "state": "directory"}, home=tmp_path)
+    assert done.is_failed
+    assert "leads to no directory where one is wanted" in done.result["msg"]
+
+
 @pytest.mark.parametrize(
     ("wanted", "told"),
     [

@@ -14,7 +14,8 @@ description:
   - Brings each entry, in order, to its content, owner, group and mode.
   - A file that differs is written beside the old one, tried by C(validate) and only then put into its place.
   - The first entry that fails ends the task; what was done before it stays.
-  - A symbolic link where a file is wanted is replaced, and what it points to is left alone.
+  - A symbolic link where a file is wanted is replaced. One where a directory is wanted stays, if it leads to one.
+  - What links point to is left alone, owner and mode included. Whoever may write to a directory gets nothing else by one.
 version_added: 0.1.0
 author: The authd authors (@authd)
 options:
@@ -161,7 +162,8 @@ def _read_content(path: Path, wanted: dict[str, Any]) -> bytes | None:
     given = [name for name in ("content", "secret", "source") if wanted[name] is not None]
     if len(given) != 1:
         raise FileError(f"{path}: a file has one of content, secret and source")
-    if wanted["once"] and path.is_file() and path.stat().st_size > 0:
+    found = _look(path) if wanted["once"] else None
+    if found is not None and _kind(found) == "file" and found.st_size > 0:
         return None
     if given == ["source"]:
         try:
@@ -216,8 +218,9 @@ def _remove(entry: Entry, found: os.stat_result | None, check: bool) -> tuple[bo
 
 def _make_directory(entry: Entry, found: os.stat_result | None, check: bool) -> tuple[bool, bytes | None]:
     if found is not None and _kind(found) == "link":
-        # An operator may keep it elsewhere.
-        found = entry.path.stat()
+        if entry.path.is_dir():
+            return False, None
+        raise FileError(f"{entry.path}: there is a link that leads to no directory where one is wanted")
     owner, group = _find_user(entry.owner), _find_group(entry.group)
     if found is not None and _attributes(found) == (owner, group, entry.mode):
         return False, None
@@ -225,8 +228,7 @@ def _make_directory(entry: Entry, found: os.stat_result | None, check: bool) -> 
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             entry.path.mkdir(mode=0o700)
-        os.chown(entry.path, owner, group)
-        entry.path.chmod(entry.mode)
+        _set_attributes(entry, owner, group)
     return True, None
 
 
@@ -238,8 +240,7 @@ def _write_file(entry: Entry, found: os.stat_result | None, check: bool) -> tupl
         return False, before
     if not check:
         if is_same:
-            os.chown(entry.path, owner, group)
-            entry.path.chmod(entry.mode)
+            _set_attributes(entry, owner, group)
         else:
             _replace(entry, owner, group)
     return True, before
@@ -254,6 +255,17 @@ _STEPS: dict[str, Callable[[Entry, os.stat_result | None, bool], tuple[bool, byt
 
 def _attributes(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
+
+
+def _set_attributes(entry: Entry, owner: int, group: int) -> None:
+    """Of what is there itself: a link that somebody has put into its place meanwhile is not followed."""
+    kind = os.O_DIRECTORY if entry.state == "directory" else os.O_NONBLOCK
+    descriptor = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | kind)
+    try:
+        os.fchown(descriptor, owner, group)
+        os.fchmod(descriptor, entry.mode)
+    finally:
+        os.close(descriptor)
 
 
 def _find_user(name: str) -> int:
