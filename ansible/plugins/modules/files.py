@@ -15,7 +15,7 @@ description:
   - A file that differs is written beside the old one, tried by C(validate) and only then put into its place.
   - The first entry that fails ends the task; what was done before it stays.
   - A symbolic link where a file is wanted is replaced. One where a directory is wanted stays, if it leads to one.
-  - What links point to is left alone, owner and mode included. Whoever may write to a directory gets nothing else by one.
+  - What links point to is left alone, owner and mode included. Who may write to a directory gets nothing else by one.
 version_added: 0.1.0
 author: The authd authors (@authd)
 options:
