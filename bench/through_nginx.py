@@ -62,66 +62,84 @@ def list_cases(
     """In the order in which they are measured. `everybody` has a worker for each core."""
     urls = [(f"/d/{number}", cached.cookie) for number in range(URLS)]
     distinct = write_requests_in_turn(directory, "distinct", HOST, urls)
+    return [
+        # The same request as behind the gate: a visitor's cookies are read whether anybody is asked or not.
+        Case("unprotected", "no protection", _load(uncached.plain_port, uncached.cookie)),
+        Case("floor", "auth_request, answered by nginx itself with 204", _load(uncached.floor_port, uncached.cookie)),
+        Case("hot", "hot page, decision cached by nginx", _load(cached.port, cached.cookie), "floor", 0.65, 0.80),
+        Case(
+            "distinct",
+            f"{URLS:,} distinct URLs of one host, cached",
+            _load(cached.port, script=distinct),
+            "floor",
+            0.65,
+            0.80,
+        ),
+        Case("uncached", "authd asked each time", _load(uncached.port, uncached.cookie), "unprotected", 0.38, 0.50),
+        Case("many", f"{MANY:,} applications, uncached", _load(many.port, many.cookie), "uncached", 0.85, 1.0),
+        Case("anonymous", "anonymous: check, challenge, redirect to the login", _load(uncached.port)),
+        *_list_cases_of_one_worker(directory, uncached),
+        *_list_cases_of_all_cores(directory, everybody),
+    ]
+
+
+def _list_cases_of_one_worker(directory: Path, uncached: Installation) -> list[Case]:
+    """It has seen nobody, everybody, and nobody again."""
     visitors = [(PATH, f"CF_AUTHORIZATION={token}") for token in uncached.tokens[:SESSIONS]]
     in_turn = write_requests_in_turn(directory, "in-turn", HOST, visitors)
-
-    def load(port: int, cookie: str = "", script: Path | None = None) -> Callable[[int], Load]:
-        return lambda seconds: run_wrk(port, host=HOST, seconds=seconds, cookie=cookie, script=script)
-
-    def load_unseen(name: str, installation: Installation) -> Callable[[int], Load]:
-        tokens = [(PATH, f"CF_AUTHORIZATION={token}") for token in installation.tokens]
-        script = write_requests_in_turn(directory, name, HOST, tokens)
-        return lambda _: _refuse_seen(run_wrk(installation.port, host=HOST, seconds=_UNSEEN_SECONDS, script=script))
 
     def begin_anew() -> None:
         restart_workers(uncached)
 
     return [
-        # The same request as behind the gate: a visitor's cookies are read whether anybody is asked or not.
-        Case("unprotected", "no protection", load(uncached.plain_port, uncached.cookie)),
-        Case("floor", "auth_request, answered by nginx itself with 204", load(uncached.floor_port, uncached.cookie)),
-        Case("hot", "hot page, decision cached by nginx", load(cached.port, cached.cookie), "floor", 0.65, 0.80),
-        Case(
-            "distinct",
-            f"{URLS:,} distinct URLs of one host, cached",
-            load(cached.port, script=distinct),
-            "floor",
-            0.65,
-            0.80,
-        ),
-        Case("uncached", "authd asked each time", load(uncached.port, uncached.cookie), "unprotected", 0.38, 0.50),
-        Case("many", f"{MANY:,} applications, uncached", load(many.port, many.cookie), "uncached", 0.85, 1.0),
-        Case("anonymous", "anonymous: check, challenge, redirect to the login", load(uncached.port)),
         Case(
             "cold, one worker",
             "sessions in turn, to one worker, which has seen none",
-            load_unseen("unseen-by-one", uncached),
+            _load_unseen(directory, "unseen-by-one", uncached),
             "uncached",
             prepare=begin_anew,
         ),
-        Case("in turn", f"{SESSIONS:,} sessions in turn, seen before", load(uncached.port, script=in_turn), "uncached"),
+        Case(
+            "in turn", f"{SESSIONS:,} sessions in turn, seen before", _load(uncached.port, script=in_turn), "uncached"
+        ),
         Case(
             "restarted",
             "the first seconds of a new worker",
-            load(uncached.port, uncached.cookie),
+            _load(uncached.port, uncached.cookie),
             "uncached",
             prepare=begin_anew,
         ),
+    ]
+
+
+def _list_cases_of_all_cores(directory: Path, everybody: Installation) -> list[Case]:
+    return [
         Case(
             "uncached, all cores",
             "authd asked each time, with a worker for each core",
-            load(everybody.port, everybody.cookie),
+            _load(everybody.port, everybody.cookie),
         ),
         Case(
             "cold",
             "sessions in turn, to a worker for each core, none of which has seen any",
-            load_unseen("unseen-by-all", everybody),
+            _load_unseen(directory, "unseen-by-all", everybody),
             "uncached, all cores",
             0.25,
             0.40,
             lambda: restart_workers(everybody),
         ),
     ]
+
+
+def _load(port: int, cookie: str = "", script: Path | None = None) -> Callable[[int], Load]:
+    return lambda seconds: run_wrk(port, host=HOST, seconds=seconds, cookie=cookie, script=script)
+
+
+def _load_unseen(directory: Path, name: str, installation: Installation) -> Callable[[int], Load]:
+    """For as long as there are sessions that have not come yet, whatever a case is loaded for."""
+    visitors = [(PATH, f"CF_AUTHORIZATION={token}") for token in installation.tokens]
+    script = write_requests_in_turn(directory, name, HOST, visitors)
+    return lambda _: _refuse_seen(run_wrk(installation.port, host=HOST, seconds=_UNSEEN_SECONDS, script=script))
 
 
 def restart_workers(installation: Installation) -> None:
