@@ -79,13 +79,10 @@ def test_everything_is_made_in_order_and_a_second_time_nothing(tmp_path: Path) -
         {"path": tmp_path / "a/b/text", "content": "hello\n"},
         {"path": tmp_path / "a/b/secret", "secret": SECRET, "mode": "0600"},
         {"path": tmp_path / "a/b/copy", "source": tmp_path / "rendered", "mode": "0755"},
-        {"path": tmp_path / "gone", "state": "absent"},
     )
-    (tmp_path / "gone").mkdir()
-    (tmp_path / "gone/inside").touch()
     first = play(*entries, options=("--diff", "-vvv"), home=tmp_path)
     assert first.result["changed"] is True
-    assert first.written == ["b", "text", "secret", "copy", "gone"]
+    assert first.written == ["b", "text", "secret", "copy"]
     made = tmp_path / "a/b"
     assert (mode(made), mode(made / "text"), mode(made / "secret"), mode(made / "copy")) == (
         "0o750",
@@ -97,7 +94,6 @@ def test_everything_is_made_in_order_and_a_second_time_nothing(tmp_path: Path) -
     assert (made / "secret").read_text() == f"{SECRET}\n"
     assert (made / "copy").read_text() == "from the machine\n"
     assert sorted(path.name for path in made.iterdir()) == ["copy", "secret", "text"]
-    assert not (tmp_path / "gone").exists()
     assert "+hello" in first.output
     assert "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER" in first.output
     # Ansible's own command line, which only this test has, is all that names it.

@@ -188,6 +188,8 @@ def test_a_setting_that_needs_more_than_a_reload_costs_no_request(edge: Edge) ->
     began = "systemctl show authd --property=ActiveEnterTimestampMonotonic,NRestarts"
     main = "systemctl show authd --property=MainPID"
     before, pid = edge.machine.shell(began), edge.machine.shell(main)
+    # What lies there was half written by somebody; what runs took it before.
+    edge.machine.shell("echo 'applications: [{' >>/etc/authd/authd.yml")
     statuses: list[int] = []
     with ThreadPoolExecutor(1) as beside:
         played = beside.submit(edge.play, roles=("authd",), authd_config=wanted)

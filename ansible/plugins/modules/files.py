@@ -32,7 +32,7 @@ options:
       state:
         description: What is wanted there.
         type: str
-        choices: [file, directory, absent]
+        choices: [file, directory]
         default: file
       content:
         description: The file's whole text.
@@ -88,7 +88,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: Paths whose content, owner, group, mode or existence was changed, or would be.
+  description: Paths whose content, owner, group or mode was changed, or would be.
   returned: always
   type: list
   elements: str
@@ -103,7 +103,6 @@ import grp  # noqa: E402
 import os  # noqa: E402
 import pwd  # noqa: E402
 import shlex  # noqa: E402
-import shutil  # noqa: E402
 import stat  # noqa: E402
 import subprocess  # noqa: E402
 import tempfile  # noqa: E402
@@ -114,7 +113,7 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-_MODES = {"file": 0o644, "directory": 0o755, "absent": 0}
+_MODES = {"file": "644", "directory": "755"}
 _OCTAL = frozenset("01234567")
 
 
@@ -138,23 +137,23 @@ class Entry:
 
 
 def read_entry(wanted: dict[str, Any]) -> Entry:
-    """Raises FileError. A source that is not there counts as one: the caller says when it may be missing."""
+    """What one entry wants, a source read. Raises FileError if it contradicts itself or its source cannot be read."""
     path, state = Path(wanted["path"]), wanted["state"]
     if not path.is_absolute():
         raise FileError(f"{path}: not an absolute path")
-    mode = wanted["mode"] or oct(_MODES[state])[2:]
+    mode = wanted["mode"] or _MODES[state]
     if not set(mode) <= _OCTAL:
         raise FileError(f"{path}: mode {mode!r} is not written in octal digits")
     return Entry(
-        path,
-        state,
-        _read_content(path, wanted) if state == "file" else None,
-        wanted["secret"] is not None,
-        wanted["owner"],
-        wanted["group"],
-        int(mode, 8),
-        wanted["validate"],
-        wanted["report_before"],
+        path=path,
+        state=state,
+        content=_read_content(path, wanted) if state == "file" else None,
+        is_secret=wanted["secret"] is not None,
+        owner=wanted["owner"],
+        group=wanted["group"],
+        mode=int(mode, 8),
+        validate=wanted["validate"],
+        report_before=wanted["report_before"],
     )
 
 
@@ -180,7 +179,7 @@ def apply_entry(entry: Entry, *, check: bool) -> tuple[bool, bytes | None]:
     """Whether something was changed (in `check`: would be), and what the file held before. Raises FileError."""
     try:
         found = _look(entry.path)
-        if found is not None and entry.state != "absent" and _kind(found) not in (entry.state, "link"):
+        if found is not None and _kind(found) not in (entry.state, "link"):
             raise FileError(f"{entry.path}: there is a {_kind(found)} where a {entry.state} is wanted")
         return _STEPS[entry.state](entry, found, check)
     except LookupError as error:
@@ -203,17 +202,6 @@ def _kind(found: os.stat_result) -> str:
     if stat.S_ISLNK(found.st_mode):
         return "link"
     return {stat.S_IFREG: "file", stat.S_IFDIR: "directory"}.get(stat.S_IFMT(found.st_mode), "special file")
-
-
-def _remove(entry: Entry, found: os.stat_result | None, check: bool) -> tuple[bool, bytes | None]:
-    if found is None:
-        return False, None
-    if not check:
-        if _kind(found) == "directory":
-            shutil.rmtree(entry.path)
-        else:
-            entry.path.unlink()
-    return True, None
 
 
 def _make_directory(entry: Entry, found: os.stat_result | None, check: bool) -> tuple[bool, bytes | None]:
@@ -249,7 +237,6 @@ def _write_file(entry: Entry, found: os.stat_result | None, check: bool) -> tupl
 _STEPS: dict[str, Callable[[Entry, os.stat_result | None, bool], tuple[bool, bytes | None]]] = {
     "file": _write_file,
     "directory": _make_directory,
-    "absent": _remove,
 }
 
 
@@ -327,7 +314,7 @@ def _decode(content: bytes | None) -> str:
 def main() -> None:
     suboptions = {
         "path": {"type": "path", "required": True},
-        "state": {"type": "str", "choices": ["file", "directory", "absent"], "default": "file"},
+        "state": {"type": "str", "choices": ["file", "directory"], "default": "file"},
         "content": {"type": "str"},
         "secret": {"type": "str", "no_log": True},
         "source": {"type": "path"},
