@@ -19,6 +19,7 @@ from math import inf
 from authd.application_tokens import NO_RENEWAL, ApplicationTokens, Renewal
 from authd.client_certificates import machine_of_certificate
 from authd.credentials import NOBODY, CheckRequest, Credential, Credentials
+from authd.frozen import quick_init
 from authd.machine_tokens import MachineTokens
 from authd.model import Decision, Facts, Identity, Outcome, Reason, Session
 from authd.policy.decide import decide
@@ -27,6 +28,7 @@ from authd.tokens import MachineToken, VerifiedToken
 from authd.urls import decode_path, is_ambiguous_path, readings_of
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """The decision and what it rests on. `is_cacheable` if on nothing but what stands in nginx' cache key.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 
 from authd.cookies import render_cookie
+from authd.frozen import quick_init
 from authd.model import Decision, Ends, Session
 from authd.policy.index import Application
 from authd.tokens import Tokens, VerifiedToken
@@ -35,6 +36,7 @@ class IssuedToken:
     at: float
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Renewal:
     """What a request brings its browser (None for nothing), and when to look again."""

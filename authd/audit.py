@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any, TextIO
 
 _ROOT = logging.getLogger()
@@ -48,17 +49,26 @@ class _Lines(logging.StreamHandler[TextIO]):
     """Where they are written to."""
 
     def write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        """One event of ours. The record that `logging` would make of it first costs as much as the line."""
+        """One event of ours, its strings cut. The record that `logging` would make of it first costs as much as the
+        line."""
         try:
             with self.lock or nullcontext():
-                self.stream.write(_render_line(time.time(), level, event, fields) + "\n")
-                self.flush()
+                self.stream.write(_render_line(time.time(), level, event, fields, _MAX_VALUE) + "\n")
+                self.stream.flush()
         except (OSError, ValueError):  # as `logging` has it: a log that cannot be written stops no request
             return
 
 
-def _render_line(seconds: float, level: str, event: str, fields: dict[str, Any]) -> str:
-    return _ENCODER.encode({"time": _render_time(seconds), "level": level, "event": event, **fields})
+def _render_line(seconds: float, level: str, event: str, fields: dict[str, Any], longest: int | None = None) -> str:
+    """None fields are left out, strings are cut. Names of fields are our own words, which need no escape."""
+    parts = [f'{{"time": "{_render_time(seconds)}", "level": "{level}", "event": {encode_basestring_ascii(event)}']
+    for name, value in fields.items():
+        if value is not None:
+            # Nearly all are strings. An encoder that is given the whole is made anew for each line.
+            text = encode_basestring_ascii(value[:longest]) if isinstance(value, str) else _ENCODER.encode(value)
+            parts.append(f', "{name}": {text}')
+    parts.append("}")
+    return "".join(parts)
 
 
 def _render_time(seconds: float) -> str:
@@ -108,15 +118,11 @@ def log_event(event: str, *, level: str = "info", exc_info: bool = False, **fiel
     """
     number = _LEVELS[level.upper()]
     if _LOGGER.isEnabledFor(number) and (number < logging.WARNING or _FLOODS.admits(event)):
-        kept = {
-            name: value[:_MAX_VALUE] if isinstance(value, str) else value
-            for name, value in fields.items()
-            if value is not None
-        }
         if len(_ROOT.handlers) == 1 and isinstance(lines := _ROOT.handlers[0], _Lines) and not exc_info:
-            lines.write(level.lower(), event, kept)
-        else:
-            _LOGGER.log(number, event, extra={"fields": kept}, exc_info=exc_info)
+            lines.write(level, event, fields)
+            return
+        kept = {name: value[:_MAX_VALUE] if isinstance(value, str) else value for name, value in fields.items()}
+        _LOGGER.log(number, event, extra={"fields": kept}, exc_info=exc_info)
 
 
 class _Floods:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from authd.cookies import find_cookies_ignoring_case
 from authd.errors import TokenError
+from authd.frozen import quick_init
 from authd.issuers import Issuers, VerifiedForeignToken
 from authd.jose import UnverifiedToken, parse_json_object
 from authd.model import Facts, Identity, Machine, Reason, Session
@@ -24,6 +25,7 @@ from authd.urls import OriginalUrl
 MAX_REMEMBERED_TOKENS = 20_000
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
     """What nginx says about the request (design 2). All of it comes from the snippet, none from the visitor's headers.
@@ -52,6 +54,7 @@ class CheckRequest:
     has_session_at_hand: bool = False
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Credential:
     """Who asks: somebody (`identity`), a `machine`, or nobody, and `reason` says why.

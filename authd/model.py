@@ -1,4 +1,4 @@
-"""The words that every part of authd shares. Frozen values; standard library only."""
+"""The words that every part of authd shares. Frozen values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, NamedTuple
+
+from authd.frozen import quick_init
 
 
 class Outcome(StrEnum):
@@ -55,6 +57,7 @@ class Reason(StrEnum):
     CONFLICTING_SESSIONS = "conflicting_sessions"
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who somebody is, as one identity provider said at login.
@@ -174,6 +177,7 @@ class ClientCertificate:
     fingerprint: str
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that a policy may look at: the connection as nginx tells it, and who asks.
@@ -197,6 +201,7 @@ class Facts:
         return Facts(self.client_ip, identity, self.country, machine, self.certificate)
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The answer about one request, with its reason. A denial is a value, not an exception.
@@ -213,6 +218,7 @@ class Decision:
     session_seconds: int = 0
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class Session:
     """One login of one person. `id` is the `identity_nonce` of every token that rests on it.

@@ -15,6 +15,7 @@ from typing import Any
 import jwt
 
 from authd.errors import TokenError
+from authd.frozen import quick_init
 from authd.jose import UnverifiedToken, VerificationKey, parse_unverified_token, verify_signature
 from authd.keys import SIGNING_ALGORITHM, Keyring, SigningKey
 from authd.model import NO_ENDS, Ends, Reason, Session
@@ -28,6 +29,7 @@ CLOCK_LEEWAY_SECONDS = 60
 MAX_CUSTOM_BYTES = 1000
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class VerifiedToken:
     """A token of ours whose signature, issuer, audience, type and times were right when it was verified.

@@ -12,6 +12,8 @@ from functools import lru_cache
 from unicodedata import normalize
 from urllib.parse import quote, unquote_to_bytes
 
+from authd.frozen import quick_init
+
 _HOST = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z"
 )
@@ -27,6 +29,7 @@ MAX_RETURN_PATH_BYTES = 8000
 MAX_HOST_CHARACTERS = 254
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class OriginalUrl:
     """The visitor's URL, raw. `host` is normalised; `port` is what nginx wrote, "" for the scheme's own."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import re
+import binascii
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 
 from authd.errors import TokenError
+from authd.frozen import quick_init
 from authd.jose.key_sets import ALGORITHMS, VerificationKey
 from authd.jose.strict_json import parse_json_object
 
@@ -21,16 +22,18 @@ MAX_TOKEN_BYTES = 8192
 # RFC 7519 leaves times unbounded; beyond 2^53 other programs read another number than we do.
 MAX_TIME = 2**53
 
+_ALPHABET = (string.ascii_letters + string.digits + "-_").encode()
+_TO_STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
 # Those whose last four, or two, bits are 0.
-_LAST_CHARACTERS = {2: frozenset("AQgw"), 3: frozenset("AEIMQUYcgkosw048")}
+_LAST_CHARACTERS = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 # More than there are keys of all issuers in use. Whoever fills this with long ones fills half a megabyte.
 _REMEMBERED_HEADERS = 64
-_THREE_PARTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _TIMES = ("exp", "nbf", "iat")
 _JWS = jwt.PyJWS(algorithms=sorted(ALGORITHMS))
 _ALGORITHMS = {name: _JWS.get_algorithm_by_name(name) for name in ALGORITHMS}
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class UnverifiedToken:
     """A text in the shape of a signed token. Anybody may have written it.
@@ -58,12 +61,13 @@ def parse_unverified_token(text: str, *, max_bytes: int = MAX_TOKEN_BYTES) -> Un
     """
     if len(text) > max_bytes:
         raise _malformed(f"is longer than {max_bytes} bytes")
-    parts = _THREE_PARTS.fullmatch(text)
-    if parts is None:
+    parts = text.encode("ascii", "replace").split(b".")
+    # What is left without the alphabet: on the hot path, where a pattern costs ten times as much.
+    if len(parts) != 3 or not all(parts) or b"".join(parts).translate(None, _ALPHABET):
         raise _malformed("is not three parts of base64url")
-    header = _parse_header(parts[1])
-    claims = _parse_part(parts[2], "payload")
-    signature = _decode_base64url(parts[3], "signature")
+    header = _parse_header(parts[0])
+    claims = _parse_part(parts[1], "payload")
+    signature = _decode_base64url(parts[2], "signature")
     _check_times(claims)
     return UnverifiedToken(text, signature, header, claims, header["alg"], header.get("kid"))
 
@@ -95,21 +99,21 @@ def _malformed(sentence: str) -> TokenError:
 
 
 @lru_cache(maxsize=_REMEMBERED_HEADERS)
-def _parse_header(part: str) -> Mapping[str, Any]:
+def _parse_header(part: bytes) -> Mapping[str, Any]:
     """The tokens of one key begin alike."""
     header = _parse_part(part, "header")
     _check_header(header)
     return MappingProxyType(header)
 
 
-def _parse_part(part: str, name: str) -> dict[str, Any]:
+def _parse_part(part: bytes, name: str) -> dict[str, Any]:
     try:
         return parse_json_object(_decode_base64url(part, name))
     except ValueError as error:
         raise _malformed(f"has a {name} that {error}") from None
 
 
-def _decode_base64url(part: str, name: str) -> bytes:
+def _decode_base64url(part: bytes, name: str) -> bytes:
     """`part` has no other characters than those of the alphabet."""
     over = len(part) % 4
     if over == 1:
@@ -117,7 +121,7 @@ def _decode_base64url(part: str, name: str) -> bytes:
     # Left-over bits of the last character are free to choose: without this, one token has many texts.
     if over and part[-1] not in _LAST_CHARACTERS[over]:
         raise _malformed(f"has a {name} that is not canonical base64url")
-    return base64.urlsafe_b64decode(part + "=" * (-over % 4))
+    return binascii.a2b_base64(part.translate(_TO_STANDARD_ALPHABET) + b"=" * (-over % 4))
 
 
 def _check_header(header: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from authd.access import Access, Verdict
 from authd.audit import DecisionLog, log_event
 from authd.credentials import CheckRequest
 from authd.errors import IssuerUnavailableError, MalformedRequestError, StoreError
+from authd.frozen import quick_init
 from authd.metrics import Metrics
 from authd.model import Decision, Outcome, Reason
 from authd.resources.identity_headers import render_identity_headers
@@ -42,6 +43,7 @@ MAX_REMEMBERED = 4_000
 MAX_REMEMBERED_BYTES = 8_000
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class _Answered:
     """A request (None if it could not be read), what was decided, and the headers for the application."""

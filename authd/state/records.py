@@ -387,7 +387,7 @@ class Records:
         if row is None:
             return None
         try:
-            document: dict[str, Any] = json.loads(self._sealer.open(kind, id_, row))
+            document: dict[str, Any] = json.loads(self._sealer.open(kind, id_, row).decode())
         except SealError:
             self._on_broken(kind)
             return None
