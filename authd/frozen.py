@@ -37,7 +37,7 @@ def quick_init(cls: _Value) -> _Value:
     exec(source, names)  # noqa: S102
     made = names["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
-    made.__module__, made.__annotations__ = cls.__module__, cls.__init__.__annotations__
+    made.__module__, made.__annotations__ = cls.__module__, vars(cls)["__init__"].__annotations__
     cls.__init__ = made  # type: ignore[misc]
     return cls
 

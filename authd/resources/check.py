@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from time import perf_counter
 from typing import Any
 
@@ -33,11 +34,12 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 _Key = bytes | tuple[tuple[bytes, bytes], ...]
 
 CHECK_PATH = "/auth"
-_STATUS = {Outcome.LOGIN: 401, Outcome.DENY: 403}
-_PHRASES = {200: "OK", 401: "Unauthorized", 403: "Forbidden", 500: "Internal Server Error"}
 _REQUEST_ID = b"x-request-id"
-_EMPTY: Headers = ((b"content-length", b"0"),)
-_NEVER_CACHED: Headers = (*_EMPTY, (b"x-accel-expires", b"0"))
+# As they go to nginx, a 200 around what is to be filled in: until when it holds, and the lines of who it is.
+_LET_IN = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-accel-expires: %b\r\n%b\r\n"
+_LOGIN = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nx-accel-expires: 0\r\n\r\n"
+_DENIED = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nx-accel-expires: 0\r\n\r\n"
+_FAULT = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 # An answer with its request takes some 4 kB; one that would take ten times that is not worth its place.
 MAX_REMEMBERED = 4_000
 MAX_REMEMBERED_BYTES = 8_000
@@ -45,12 +47,25 @@ MAX_REMEMBERED_BYTES = 8_000
 
 @quick_init
 @dataclass(frozen=True, slots=True)
-class _Answered:
-    """A request (None if it could not be read), what was decided, and the headers for the application."""
+class _Described:
+    """What the log says of a request. The request itself is let go: its cookies are kilobytes."""
 
-    request: CheckRequest | None
+    client_ip: IPv4Address | IPv6Address
+    method: str
+    host: str
+    raw_path: str
+    claimed_application: str
+
+
+@quick_init
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """A request as the log has it (None if it could not be read), what was decided, and the headers for the
+    application, as lines."""
+
+    request: _Described | None
     verdict: Verdict
-    identity: Headers
+    identity: bytes
 
 
 class Check:
@@ -74,30 +89,29 @@ class Check:
 
     async def __call__(self, scope: Scope, receive: object, send: Send) -> None:
         """One request. `scope["path"]` is CHECK_PATH."""
-        status, headers = 403, _NEVER_CACHED
-        if scope["method"] == "GET":
-            status, headers = await self._answer(scope["headers"], None)
+        answer = await self._answer(scope["headers"], None) if scope["method"] == "GET" else _DENIED
+        status, headers = _split_answer(answer)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
     async def answer(self, repeat_key: bytes, raw: RawHeaders) -> bytes:
         """The answer to a request that has these headers and nothing else, as it goes to nginx. It is remembered by
         `repeat_key`, the bytes of the request up to its id."""
-        return _render_answer(*await self._answer(raw, repeat_key))
+        return await self._answer(raw, repeat_key)
 
-    async def _answer(self, raw: RawHeaders, repeat_key: bytes | None) -> tuple[int, Headers]:
+    async def _answer(self, raw: RawHeaders, repeat_key: bytes | None) -> bytes:
         try:
             return await self._judge(raw, repeat_key)
         except (StoreError, IssuerUnavailableError) as error:
             self._on_outage(error, CHECK_PATH)
         except Exception as error:  # noqa: BLE001 - whatever it is, the answer is a refusal
             log_event("error.unhandled", level="error", exc_info=True, error=type(error).__name__, path=CHECK_PATH)
-        return 500, _EMPTY
+        return _FAULT
 
-    async def _judge(self, raw: RawHeaders, repeat_key: bytes | None) -> tuple[int, Headers]:
+    async def _judge(self, raw: RawHeaders, repeat_key: bytes | None) -> bytes:
         started = perf_counter()
         if not self._is_nginx(raw):
-            return 403, _NEVER_CACHED
+            return _DENIED
         answered = None
         key: _Key
         if repeat_key is not None:
@@ -110,7 +124,8 @@ class Check:
             answered = await self._ask(raw)
             self._remember(key, answered)
         self._count(answered, started)
-        self._log(answered, next((value for name, value in raw if name == _REQUEST_ID), None))
+        # nginx sends it last, and the rest need not be looked at.
+        self._log(answered, next((value for name, value in reversed(raw) if name == _REQUEST_ID), None))
         return self._render(answered)
 
     def answer_again(self, repeat_key: bytes, request_id: bytes) -> bytes | None:
@@ -122,7 +137,7 @@ class Check:
             return None
         self._count(answered, started)
         self._log(answered, request_id)
-        return _render_answer(*self._render(answered))
+        return self._render(answered)
 
     def note_unreadable(self) -> None:
         """The server refused a check whose head its parser cannot read. It is counted, and not logged: the log is not
@@ -149,9 +164,13 @@ class Check:
         try:
             request = parse_check_request(NginxHeaders(raw))
         except MalformedRequestError:
-            return _Answered(None, Verdict(Decision(Outcome.DENY, Reason.MALFORMED_REQUEST)), ())
+            return _Answered(None, Verdict(Decision(Outcome.DENY, Reason.MALFORMED_REQUEST)), b"")
         verdict = await self._access.check(request)
-        return _Answered(request, verdict, _render_identity(request, verdict))
+        url = request.url
+        described = _Described(
+            request.facts.client_ip, request.method, url.host, url.raw_path, request.claimed_application
+        )
+        return _Answered(described, verdict, _render_identity(request, verdict))
 
     def _remember(self, key: _Key, answered: _Answered) -> None:
         """Only who was let in as somebody, and may be again: `still_holds` judges by the session."""
@@ -167,13 +186,13 @@ class Check:
             self._remembered.pop(next(iter(self._remembered)))
         self._remembered[key] = answered
 
-    def _render(self, answered: _Answered) -> tuple[int, Headers]:
+    def _render(self, answered: _Answered) -> bytes:
         outcome = answered.verdict.decision.outcome
         if outcome is not Outcome.ALLOW and outcome is not Outcome.BYPASS:
-            return _STATUS[outcome], _NEVER_CACHED
+            return _LOGIN if outcome is Outcome.LOGIN else _DENIED
         until = self._access.cacheable_until(answered.verdict)
-        expires = f"@{until}".encode() if until else b"0"
-        return 200, (*_EMPTY, (b"x-accel-expires", expires), *answered.identity)  # the one line that lets somebody in
+        expires = b"@%d" % until if until else b"0"
+        return _LET_IN % (expires, answered.identity)  # the one line that lets somebody in
 
     def _log(self, answered: _Answered, request_id: bytes | None) -> None:
         verdict = answered.verdict
@@ -185,12 +204,15 @@ class Check:
             self._decisions.refused(lambda: _log_fields(answered, request_id))
 
 
-def _render_identity(request: CheckRequest, verdict: Verdict) -> Headers:
-    """Tell the application who it is. A bypassed request has no identity, even if a token came with it."""
+def _render_identity(request: CheckRequest, verdict: Verdict) -> bytes:
+    """Tell the application who it is. A bypassed request has no identity, even if a token came with it.
+
+    No header has a line break: an identity's are printable ASCII, a token is base64url.
+    """
     credential, issued = verdict.credential, verdict.renewal.issued
     bearer, token = credential.identity or credential.machine, credential.token
     if bearer is None or token is None or verdict.decision.outcome is not Outcome.ALLOW:
-        return ()
+        return b""
     headers = render_identity_headers(bearer)
     if issued:
         headers |= {"Cf-Access-Jwt-Assertion": issued.text, "X-Authd-Set-Cookie": issued.cookie}
@@ -198,13 +220,14 @@ def _render_identity(request: CheckRequest, verdict: Verdict) -> Headers:
         headers |= {"X-Authd-Token-From": FROM_SESSION}
     else:
         headers |= {"Cf-Access-Jwt-Assertion": token}
-    return tuple((name.lower().encode(), value.encode("latin-1")) for name, value in headers.items())
+    return "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode("latin-1")
 
 
-def _render_answer(status: int, headers: Headers) -> bytes:
-    """As HTTP/1.1 writes it. No header has a line break: an identity's are printable ASCII, a token is base64url."""
-    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, _PHRASES[status].encode(), lines)
+def _split_answer(answer: bytes) -> tuple[int, Headers]:
+    """Status and headers, as ASGI wants them."""
+    first, *lines = answer.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    pairs = (line.split(b": ", 1) for line in lines)
+    return int(first.split(b" ")[1]), tuple((name.lower(), value) for name, value in pairs)
 
 
 def _log_fields(answered: _Answered, request_id: bytes | None) -> dict[str, Any]:
@@ -219,10 +242,10 @@ def _log_fields(answered: _Answered, request_id: bytes | None) -> dict[str, Any]
         "email": credential.identity.email if credential.identity else None,
         "machine": credential.machine.name if credential.machine else None,
         "session": credential.session_id[:6] or None,
-        "ip": str(request.facts.client_ip) if request else None,
+        "ip": str(request.client_ip) if request else None,
         "method": request.method if request else None,
-        "host": request.url.host if request else None,
-        "path": request.url.raw_path if request else None,
+        "host": request.host if request else None,
+        "path": request.raw_path if request else None,
         "claimed_app": request.claimed_application or None if request else None,
         "request_id": request_id.decode("latin-1") if request_id is not None else None,
     }
