@@ -60,7 +60,7 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
         self._has_answered = False
         self._repeat_key: bytes | None = None
         self._asked: Headers | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._asking: asyncio.Task[bytes] | None = None
         self._early = b""
         # The other end takes what is written.
         self._is_heard = True
@@ -82,7 +82,8 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
         self._repeat_key, self._is_waiting = repeat_key, False
         super().data_received(data)
         if self._asked is not None and repeat_key is not None:
-            self._asking = self.worker.loop.create_task(self._ask(repeat_key, self._asked))
+            self._asking = self.worker.loop.create_task(self._checks.answer(repeat_key, self._asked))
+            self._asking.add_done_callback(self._end_asking)
 
     def _feed_callback_parser(self, data: bytes) -> bool:
         """Refuse what the C parser cannot read: a visitor's cookie may hold control characters, and nginx passes them.
@@ -126,20 +127,19 @@ class ShortWayProtocol(ASGIProtocol):  # type: ignore[misc]
                 return False
         return bool(super()._on_headers_complete())
 
-    async def _ask(self, repeat_key: bytes, raw: Headers) -> None:
+    def _end_asking(self, task: asyncio.Task[bytes]) -> None:
         """Answer, and wait for the next request. Without an answer the connection ends, which nginx takes for none."""
+        self._asking = self._asked = None
         try:
-            answer = await self._checks.answer(repeat_key, raw)
+            answer = task.result()
             if not self._closed:
                 self.transport.write(answer)
         except asyncio.CancelledError:
             self._close_transport()
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, there is no answer
             log_event("error.unhandled", level="error", error=type(error).__name__, path=CHECK_PATH)
             self._close_transport()
         else:
-            self._asking = self._asked = None
             self._wait_again()
 
     def _wait_again(self) -> None:
