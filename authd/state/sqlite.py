@@ -291,6 +291,8 @@ def _open(path: Path, *, may_create: bool) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=_BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
         )
+        # Counts for a new file alone. Eleven sessions to a page instead of five: a quarter less disk, one level less.
+        connection.execute("PRAGMA page_size=8192")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         _migrate(path, connection)

@@ -39,6 +39,22 @@ async def test_sweeping_removes_every_row_that_has_expired(tmp_path: Path) -> No
     await store.close()
 
 
+async def test_a_file_with_smaller_pages_goes_on_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "authd.db"
+    await SqliteStore(path).close()
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        assert database.execute("PRAGMA page_size").fetchone() == (8192,)
+        for statement in ("PRAGMA journal_mode=DELETE", "PRAGMA page_size=4096", "VACUUM"):
+            database.execute(statement)
+    store = SqliteStore(path)
+    await store.put("kind", "id", b"x" * 10_000, expires_at=10)
+
+    assert await store.find("kind", "id", now=5) == b"x" * 10_000
+    await store.close()
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA page_size").fetchone() == (4096,)
+
+
 async def test_a_file_of_an_older_authd_is_brought_up_to_date_and_kept_beside(tmp_path: Path) -> None:
     """F9: in one step, with a copy for whoever has to go back."""
     path = tmp_path / "authd.db"
