@@ -37,7 +37,7 @@ MIN_RSA_EXPONENT, MAX_RSA_EXPONENT = 65537, 2**32
 _RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _CURVE_OF: Mapping[str, type[EllipticCurve]] = {"ES256": SECP256R1, "ES384": SECP384R1, "ES512": SECP521R1}
 _CURVES: Mapping[str, EllipticCurve] = {"P-256": SECP256R1(), "P-384": SECP384R1(), "P-521": SECP521R1()}
-ALGORITHMS = _RSA_ALGORITHMS | _CURVE_OF.keys()
+ALGORITHMS = _RSA_ALGORITHMS.union(_CURVE_OF)
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]+")

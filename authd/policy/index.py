@@ -232,7 +232,7 @@ def _build_application(config: Config, written: ApplicationConfig, compiler: Rul
 def _find_sources(config: Config, provider_ids: tuple[str, ...]) -> frozenset[str]:
     tenants = {each.id: each.tenants for each in config.identity_providers if each.tenants}
     named = (render_source(id_, tenant) for id_ in provider_ids for tenant in tenants.get(id_, ()))
-    return frozenset(provider_ids) - tenants.keys() | frozenset(named)
+    return frozenset(provider_ids).difference(tenants).union(named)
 
 
 def _derive_cookie_name(config: Config, written: ApplicationConfig, aud: str, is_path_bound: bool) -> str:
