@@ -82,6 +82,15 @@ def test_5_5_where_authd_names_nobody_the_forged_names_are_gone(site: Site, kind
     assert received(site, kind) == [""] * 7
 
 
+@pytest.mark.parametrize("kind", [*GATEWAYS, "grpc"])
+def test_5_5_a_token_that_nginx_has_is_shown_as_it_was_asked_about(site: Site, kind: str) -> None:
+    """The offer of docs/adr/0122, taken: the application gets the cookie, not what else was sent under the name."""
+    site.authd.program(check=Reply(200, (("X-Authd-Token-From", "session"), ("X-Authd-User", "ada"))))
+    shown = received(site, kind)
+    assert sorted(value for value in shown if value) == ["ada", "good"]
+    assert shown[[name for name, _ in IDENTITY].index("Cf-Access-Jwt-Assertion")] == "good"
+
+
 @pytest.mark.parametrize("kind", GATEWAYS)
 def test_5_5_without_the_include_a_forged_identity_passes(site: Site, kind: str) -> None:
     """Why each protocol has a file of its own."""
