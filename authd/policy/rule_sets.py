@@ -68,7 +68,10 @@ def find_evaluations(rules: RuleSet) -> list[ExternalEvaluationRule]:
 
 
 def find_deciding_rule(rules: RuleSet, facts: Facts) -> str | None:
-    """`include[1] group: engineers`: the first rule that includes somebody, else the first that may."""
+    """`include[1] group: engineers`: the first rule that includes somebody, else the first that may. The set has not
+    answered False."""
+    if len(rules.include) == 1:
+        return f"include[0] {rules.include[0].text}"
     unsure: str | None = None
     for position, rule in enumerate(rules.include):
         answer = rule.answer(facts, None)
