@@ -14,7 +14,7 @@ import click
 from authd.cli_options import config_option, json_option
 from authd.config import load_config
 from authd.nginx_files import DEFAULT_CACHE_DIRECTORY, write_files
-from authd.nginx_files.compare import Compared, State, compare_files, split_dump
+from authd.nginx_files.compare import Compared, Finding, compare_files, split_dump
 from authd.nginx_files.from_config import render_nginx_files
 
 _NGINX_SECONDS = 60
@@ -89,7 +89,7 @@ def nginx_check(
     """
     rendered = render_nginx_files(load_config(config_path), cache_directory=cache_directory)
     found = compare_files(split_dump(dump.read() if dump else _ask_nginx(program, nginx_conf)), rendered)
-    is_fine = bool(found) and all(each.state in (State.CURRENT, State.YOURS) for each in found)
+    is_fine = bool(found) and all(each.finding in (Finding.CURRENT, Finding.YOURS) for each in found)
     if as_json:
         click.echo(json.dumps({"ok": is_fine, "files": [asdict(each) for each in found]}, indent=2))
     else:
@@ -106,11 +106,11 @@ def nginx_check(
 
 
 def _describe(file: Compared) -> str:
-    if file.state is State.DIFFERS:
+    if file.finding is Finding.DIFFERS:
         return f"differs from this version's {file.name}, first in line {file.line}"
-    if file.state is State.UNKNOWN:
+    if file.finding is Finding.UNKNOWN:
         return f"this version has no {file.name}"
-    return "yours, not compared" if file.state is State.YOURS else "current"
+    return "yours, not compared" if file.finding is Finding.YOURS else "current"
 
 
 def _ask_nginx(program: str, main_file: str | None) -> str:

@@ -21,7 +21,7 @@ _HEADING_WITHIN = 500
 _YOURS = frozenset({"authd-default.conf"})
 
 
-class State(StrEnum):
+class Finding(StrEnum):
     """What is to be said of a file."""
 
     CURRENT = "current"
@@ -38,7 +38,7 @@ class Compared:
 
     path: str
     name: str
-    state: State
+    finding: Finding
     line: int = 0
 
 
@@ -63,13 +63,13 @@ def compare_files(included: Mapping[str, str], rendered: Mapping[str, str]) -> l
 def _compare(path: str, heading: re.Match[str], text: str, wanted: str | None) -> Compared:
     name = heading[1]
     if wanted is None:
-        return Compared(path, name, State.UNKNOWN)
+        return Compared(path, name, Finding.UNKNOWN)
     if name in _YOURS:
-        return Compared(path, name, State.YOURS)
+        return Compared(path, name, Finding.YOURS)
     # nginx ends each file with one line break more.
     found, expected = text[heading.start() :].rstrip().splitlines(), wanted.rstrip().splitlines()
     if found == expected:
-        return Compared(path, name, State.CURRENT)
+        return Compared(path, name, Finding.CURRENT)
     alike = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(found, expected, strict=False))))
     above = text.count("\n", 0, heading.start())
-    return Compared(path, name, State.DIFFERS, above + alike + 1)
+    return Compared(path, name, Finding.DIFFERS, above + alike + 1)

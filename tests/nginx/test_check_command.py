@@ -74,7 +74,7 @@ def test_files_of_this_version_are_current_wherever_they_lie(config: Path, nginx
     assert found.exit_code == 0, found.output
     files = {Path(each["path"]).name: each for each in json.loads(found.output)["files"]}
     assert set(files) == {"authd-http.conf", "authd-server.conf", "gate.conf", "authd-identity.conf"}
-    assert {each["state"] for each in files.values()} == {"current"}
+    assert {each["finding"] for each in files.values()} == {"current"}
     assert files["gate.conf"]["name"] == "authd-protect.conf"
 
 
