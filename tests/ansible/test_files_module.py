@@ -133,9 +133,55 @@ def test_what_the_program_refuses_does_not_replace_the_old_file(tmp_path: Path) 
     )
     assert done.is_failed
     assert done.result["msg"] == f"{path} was left as it is, sh refuses the new one: {path}: line 1"
-    assert done.written == ["before"]
+    assert done.written == []
     assert path.read_text() == "good\n"
-    assert sorted(each.name for each in tmp_path.iterdir() if each.name != ".ansible") == ["before", "settings"]
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name != ".ansible") == ["settings"]
+
+
+def test_what_was_written_before_a_refusal_is_taken_back(tmp_path: Path) -> None:
+    """Or a secret that came with a refused configuration would be no difference the next time, and nobody be told."""
+    names = ("secret", "open", "linked", "twice")
+    secret, open_to_all, linked, twice = (tmp_path / name for name in names)
+    secret.write_text("of before\n")
+    secret.chmod(0o640)
+    open_to_all.write_text(f"{SECRET}\n")
+    open_to_all.chmod(0o644)
+    linked.symlink_to("somewhere")
+    twice.write_text("0\n")
+    wanted: tuple[dict[str, Any], ...] = (
+        {"path": tmp_path / "made", "state": "directory"},
+        {"path": tmp_path / "made/new", "secret": SECRET},
+        {"path": secret, "secret": SECRET, "mode": "0600"},
+        {"path": open_to_all, "secret": SECRET, "mode": "0600"},
+        {"path": linked, "content": "ours\n"},
+        {"path": twice, "content": "1\n"},
+        {"path": twice, "content": "2\n"},
+    )
+    done = play(*wanted, {"path": tmp_path / "settings", "content": "x", "validate": "false %s"}, home=tmp_path)
+    assert done.is_failed
+    assert done.written == ["made", "open"]
+    assert list((tmp_path / "made").iterdir()) == []
+    assert (secret.read_text(), mode(secret)) == ("of before\n", "0o600")
+    assert (open_to_all.read_text(), mode(open_to_all)) == (f"{SECRET}\n", "0o600")
+    assert os.readlink(linked) == "somewhere"
+    assert twice.read_text() == "0\n"
+    again = play(*wanted, home=tmp_path)
+    assert again.written == ["new", "secret", "linked", "twice", "twice"]
+    assert (secret.read_text(), twice.read_text()) == (f"{SECRET}\n", "2\n")
+
+
+def test_what_cannot_be_taken_back_is_told(tmp_path: Path) -> None:
+    """Here the program that refuses the second file removes the first one's directory."""
+    first = tmp_path / "directory/first"
+    first.parent.mkdir()
+    first.write_text("of before\n")
+    refuses = {"path": tmp_path / "second", "content": "x", "validate": f"sh -c 'rm -r {first.parent}; exit 1 # %s'"}
+    done = play({"path": first, "content": "new\n"}, refuses, home=tmp_path)
+    assert done.is_failed
+    told = done.result["msg"]
+    assert f"second was left as it is, sh refuses the new one: exit 1. {first} could not be put back: " in told
+    assert "No such file or directory" in told
+    assert done.written == ["first"]
 
 
 def test_what_was_changed_by_hand_is_put_right(tmp_path: Path) -> None:

@@ -206,15 +206,22 @@ def test_a_setting_that_needs_more_than_a_reload_costs_no_request(edge: Edge) ->
     [
         ({"authd_release_file": "/nowhere/authd-9.tar.gz"}, "which is no bundle"),
         ({"authd_config": {"state": "redis://authd@redis"}}, "Machines that share a Redis need the same secret"),
-        ({"authd_config": {"team_domain": "auth.lab.test", "worker": 3}}, "worker: "),
+        (
+            {
+                "authd_config": {"team_domain": "auth.lab.test", "worker": 3},
+                "authd_secret_files": {"corp.secret": "one-that-came-too-early"},
+            },
+            "worker: ",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(edge: Edge, changes: dict[str, Any], told: str) -> None:
-    before = edge.machine.shell("sha256sum /etc/authd/authd.yml")
+    """Nor does a secret change beside a configuration that is refused: nothing would be left to reload for."""
+    before = edge.machine.shell("sha256sum /etc/authd/*")
     played = edge.play(roles=("authd",), **changes)
     assert not played.is_good
     assert told in played.output, played.output[-3000:]
-    assert edge.machine.shell("sha256sum /etc/authd/authd.yml") == before
+    assert edge.machine.shell("sha256sum /etc/authd/*") == before
 
 
 def test_a_firewall_is_taken_back_where_nobody_confirms(edge: Edge) -> None:

@@ -13,7 +13,8 @@ short_description: Several files and directories in one execution
 description:
   - Brings each entry, in order, to its content, owner, group and mode.
   - A file that differs is written beside the old one, tried by C(validate) and only then put into its place.
-  - The first entry that fails ends the task; what was done before it stays.
+  - The first entry that fails ends the task, and files hold again what they held, so that the next run finds the same
+    differences and notifies whoever has to know. Directories, owners and modes stay as they are wanted.
   - A symbolic link where a file is wanted is replaced. One where a directory is wanted stays, if it leads to one.
   - What links point to is left alone, owner and mode included. Who may write to a directory gets nothing else by one.
 version_added: 0.1.0
@@ -88,7 +89,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 written:
-  description: Paths whose content, owner, group or mode was changed, or would be.
+  description: Paths whose content, owner, group or mode was changed, or would be. If the task fails, what stays so.
   returned: always
   type: list
   elements: str
@@ -113,7 +114,6 @@ from typing import Any  # noqa: E402
 
 from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
-_MODES = {"file": "644", "directory": "755"}
 _OCTAL = frozenset("01234567")
 
 
@@ -136,12 +136,26 @@ class Entry:
     report_before: bool
 
 
+@dataclass(frozen=True)
+class Change:
+    """What was done for an entry. A file held `before`, a link in its place `led_to`; None where there was none."""
+
+    entry: Entry
+    before: bytes | None = None
+    led_to: str | None = None
+
+    @property
+    def is_of_content(self) -> bool:
+        """Whether the file holds something else than before."""
+        return self.entry.state == "file" and self.entry.content not in (None, self.before)
+
+
 def read_entry(wanted: dict[str, Any]) -> Entry:
     """What one entry wants, a source read. Raises FileError if it contradicts itself or its source cannot be read."""
     path, state = Path(wanted["path"]), wanted["state"]
     if not path.is_absolute():
         raise FileError(f"{path}: not an absolute path")
-    mode = wanted["mode"] or _MODES[state]
+    mode = wanted["mode"] or {"file": "644", "directory": "755"}[state]
     if not set(mode) <= _OCTAL:
         raise FileError(f"{path}: mode {mode!r} is not written in octal digits")
     return Entry(
@@ -175,20 +189,39 @@ def _read_content(path: Path, wanted: dict[str, Any]) -> bytes | None:
     return text.encode()
 
 
-def apply_entry(entry: Entry, *, check: bool) -> tuple[bool, bytes | None]:
-    """Whether something was changed (in `check`: would be), and what the file held before. Raises FileError."""
+def apply_entry(entry: Entry, *, check: bool) -> Change | None:
+    """What was changed (in `check`: would be). Raises FileError."""
     try:
         found = _look(entry.path)
-        if found is not None and _kind(found) not in (entry.state, "link"):
-            raise FileError(f"{entry.path}: there is a {_kind(found)} where a {entry.state} is wanted")
-        return _STEPS[entry.state](entry, found, check)
+        kind = _kind(found)
+        if kind not in (None, entry.state, "link"):
+            raise FileError(f"{entry.path}: there is a {kind} where a {entry.state} is wanted")
+        return (_write_file if entry.state == "file" else _make_directory)(entry, found, check)
     except LookupError as error:
         if check:
             # On a fresh machine nobody has made the user yet.
-            return True, None
+            return Change(entry)
         raise FileError(f"{entry.path}: {error.args[0]}") from error
     except OSError as error:
         raise FileError(f"{entry.path}: {error.strerror}") from error
+
+
+def is_taken_back(change: Change, faults: list[str]) -> bool:
+    """Let a file hold what it held, or say why it does not. Owner and mode stay: others need not read it again."""
+    entry, path = change.entry, change.entry.path
+    if not change.is_of_content:
+        return False
+    try:
+        if change.before is not None:
+            _replace(path, change.before, _find_user(entry.owner), _find_group(entry.group), entry.mode)
+        else:
+            path.unlink()
+        if change.led_to is not None:
+            path.symlink_to(change.led_to)
+    except (LookupError, OSError) as error:
+        faults.append(f"{path} could not be put back: {error}")
+        return False
+    return True
 
 
 def _look(path: Path) -> os.stat_result | None:
@@ -198,50 +231,50 @@ def _look(path: Path) -> os.stat_result | None:
         return None
 
 
-def _kind(found: os.stat_result) -> str:
-    if stat.S_ISLNK(found.st_mode):
-        return "link"
-    return {stat.S_IFREG: "file", stat.S_IFDIR: "directory"}.get(stat.S_IFMT(found.st_mode), "special file")
+def _kind(found: os.stat_result | None) -> str | None:
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+    return kinds.get(stat.S_IFMT(found.st_mode), "special file") if found is not None else None
 
 
-def _make_directory(entry: Entry, found: os.stat_result | None, check: bool) -> tuple[bool, bytes | None]:
-    if found is not None and _kind(found) == "link":
+def _make_directory(entry: Entry, found: os.stat_result | None, check: bool) -> Change | None:
+    if _kind(found) == "link":
         if entry.path.is_dir():
-            return False, None
+            return None
         raise FileError(f"{entry.path}: there is a link that leads to no directory where one is wanted")
     owner, group = _find_user(entry.owner), _find_group(entry.group)
-    if found is not None and _attributes(found) == (owner, group, entry.mode):
-        return False, None
+    if _attributes(found) == (owner, group, entry.mode):
+        return None
     if not check:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             entry.path.mkdir(mode=0o700)
         _set_attributes(entry, owner, group)
-    return True, None
+    return Change(entry)
 
 
-def _write_file(entry: Entry, found: os.stat_result | None, check: bool) -> tuple[bool, bytes | None]:
-    before = entry.path.read_bytes() if found is not None and _kind(found) == "file" else None
+def _write_file(entry: Entry, found: os.stat_result | None, check: bool) -> Change | None:
+    before = _read(entry.path) if _kind(found) == "file" else None
+    led_to = os.readlink(entry.path) if _kind(found) == "link" else None
     owner, group = _find_user(entry.owner), _find_group(entry.group)
     is_same = before is not None and entry.content in (None, before)
-    if is_same and found is not None and _attributes(found) == (owner, group, entry.mode):
-        return False, before
+    if is_same and _attributes(found) == (owner, group, entry.mode):
+        return None
     if not check:
         if is_same:
             _set_attributes(entry, owner, group)
         else:
-            _replace(entry, owner, group)
-    return True, before
+            _replace(entry.path, entry.content or b"", owner, group, entry.mode, lambda name: _validate(entry, name))
+    return Change(entry, before, led_to)
 
 
-_STEPS: dict[str, Callable[[Entry, os.stat_result | None, bool], tuple[bool, bytes | None]]] = {
-    "file": _write_file,
-    "directory": _make_directory,
-}
+def _read(path: Path) -> bytes:
+    """Of a file itself: what a link in its place leads to must not be shown, nor written there when it is put back."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        return file.read()
 
 
-def _attributes(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)
+def _attributes(found: os.stat_result | None) -> tuple[int, int, int] | None:
+    return (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) if found is not None else None
 
 
 def _set_attributes(entry: Entry, owner: int, group: int) -> None:
@@ -269,46 +302,65 @@ def _find_group(name: str) -> int:
         raise LookupError(f"there is no group {name}") from None
 
 
-def _replace(entry: Entry, owner: int, group: int) -> None:
-    """At no time is there half a file, or one that others may read."""
+def _replace(
+    path: Path, content: bytes, owner: int, group: int, mode: int, judge: Callable[[str], None] = lambda _: None
+) -> None:
+    """At no time is there half a file, or one that others may read. What `judge` raises keeps it from its place."""
     # A dot before it: what takes every file of a directory for its own passes over those.
-    handle, name = tempfile.mkstemp(prefix=f".{entry.path.name}.", dir=entry.path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(entry.content or b"")
+            file.write(content)
             os.fchown(file.fileno(), owner, group)
-            os.fchmod(file.fileno(), entry.mode)
+            os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
-        if entry.validate is not None:
-            _validate(entry, name)
-        os.replace(name, entry.path)
+        judge(name)
+        os.replace(name, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
 
 
 def _validate(entry: Entry, name: str) -> None:
-    command = [word.replace("%s", name) for word in shlex.split(entry.validate or "")]
+    if entry.validate is None:
+        return
+    command = [word.replace("%s", name) for word in shlex.split(entry.validate)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         raise FileError(f"{entry.path}: {command[0]}, which tries it: {error.strerror}") from error
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).replace(name, str(entry.path))
+        said = (done.stderr.strip() or done.stdout.strip()).replace(name, str(entry.path)) or f"exit {done.returncode}"
         raise FileError(f"{entry.path} was left as it is, {command[0]} refuses the new one: {said}")
 
 
-def _describe(entry: Entry, before: bytes | None) -> dict[str, str]:
+def _describe(change: Change) -> dict[str, str]:
     """For --diff, as Ansible's own modules do it."""
+    entry = change.entry
     header = {"before_header": str(entry.path), "after_header": str(entry.path)}
-    if entry.is_secret or entry.content is None or before == entry.content:
+    if entry.is_secret or not change.is_of_content:
         return header | {"before": f"{entry.path}: as it was\n", "after": f"{entry.path}: as it is wanted\n"}
-    return header | {"before": _decode(before), "after": _decode(entry.content)}
+    return header | {"before": _decode(change.before), "after": _decode(entry.content)}
 
 
 def _decode(content: bytes | None) -> str:
     return (content or b"").decode(errors="replace")
+
+
+def _apply(entries: list[dict[str, Any]], check: bool) -> tuple[list[Change], list[str]]:
+    """What is changed now, and what went wrong, in sentences."""
+    changes: list[Change] = []
+    try:
+        for wanted in entries:
+            change = apply_entry(read_entry(wanted), check=check)
+            if change is not None:
+                changes.append(change)
+    except FileError as error:
+        faults = [str(error)]
+        # The last first: a path may have been named twice.
+        return [change for change in changes[::-1] if check or not is_taken_back(change, faults)][::-1], faults
+    return changes, []
 
 
 def main() -> None:
@@ -331,21 +383,17 @@ def main() -> None:
         supports_check_mode=True,
         no_log=True,
     )
-    written: list[str] = []
-    before: dict[str, str] = {}
-    differences: list[dict[str, str]] = []
-    try:
-        for wanted in module.params["entries"]:
-            entry = read_entry(wanted)
-            changed, held = apply_entry(entry, check=module.check_mode)
-            if changed:
-                written.append(str(entry.path))
-                differences.append(_describe(entry, held))
-                if entry.report_before:
-                    before[str(entry.path)] = _decode(held)
-    except FileError as error:
-        module.fail_json(msg=str(error), written=written)
-    module.exit_json(changed=bool(written), written=written, before=before, diff=differences)
+    changes, faults = _apply(module.params["entries"], module.check_mode)
+    written = [str(change.entry.path) for change in changes]
+    if faults:
+        module.fail_json(msg=". ".join(faults), written=written)
+    reported = [change for change in changes if change.entry.report_before]
+    module.exit_json(
+        changed=bool(changes),
+        written=written,
+        before={str(change.entry.path): _decode(change.before) for change in reported},
+        diff=[_describe(change) for change in changes],
+    )
 
 
 if __name__ == "__main__":
