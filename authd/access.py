@@ -101,9 +101,10 @@ class Access:
             # A rule of that kind is newer than the login: the way through the team host asks.
             unasked = replace(credential, reason=Reason.EVALUATION_MISSING)
             return Verdict(_refuse(application, request.facts, unasked), application, credential)
+        if decision.outcome is Outcome.ALLOW:
+            return self._judge_age(request, application, index, credential, decision)
         is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
-        verdict = Verdict(decision, application, credential, index, is_cacheable)
-        return self._judge_age(verdict, request) if decision.outcome is Outcome.ALLOW else verdict
+        return Verdict(decision, application, credential, index, is_cacheable)
 
     def _let_in_unknown(
         self, decision: Decision, request: CheckRequest, application: Application, index: PolicyIndex
@@ -131,26 +132,33 @@ class Access:
         verdict = Verdict(decision, application, credential, index, is_cacheable, verified.expires_at)
         return self._show(verdict, application)
 
-    def _judge_age(self, verdict: Verdict, request: CheckRequest) -> Verdict:
+    def _judge_age(
+        self,
+        request: CheckRequest,
+        application: Application,
+        index: PolicyIndex,
+        credential: Credential,
+        decision: Decision,
+    ) -> Verdict:
         """Somebody may pass: is their token young enough for the policy that says so, and is it time for the next?"""
-        credential, application, index = verdict.credential, verdict.application, verdict.index
         verified, session = credential.verified, credential.session
-        if verified is None or application is None or index is None:
-            return verdict
+        is_cacheable = credential.is_keyed and _is_scope_fine(index, request)
+        if verified is None:
+            return Verdict(decision, application, credential, index, is_cacheable)
         if session is None or not isinstance(verified, VerifiedToken):
-            return self._show(replace(verdict, expires_at=verified.expires_at), application)
-        expires_at = min(verified.expires_at, verified.issued_at + verdict.decision.session_seconds)
+            verdict = Verdict(decision, application, credential, index, is_cacheable, verified.expires_at)
+            return self._show(verdict, application)
+        expires_at = min(verified.expires_at, verified.issued_at + decision.session_seconds)
         if expires_at <= self._clock():
             too_old = replace(credential, reason=Reason.TOKEN_EXPIRED)
             return Verdict(_refuse(application, request.facts, too_old), application)
-        if not credential.is_cookie:
-            return replace(verdict, expires_at=expires_at)
-        renewal = self._application_tokens.renew(
-            verified, session, application, verdict.decision, team_session_ends_at=index.team_session_ends_at(session)
-        )
-        is_cacheable = verdict.is_cacheable and renewal.issued is None
-        # On the hot path: `replace` costs three times as much.
-        return Verdict(verdict.decision, application, credential, index, is_cacheable, expires_at, renewal)
+        renewal = NO_RENEWAL
+        if credential.is_cookie:
+            renewal = self._application_tokens.renew(
+                verified, session, application, decision, team_session_ends_at=index.team_session_ends_at(session)
+            )
+        is_cacheable = is_cacheable and renewal.issued is None
+        return Verdict(decision, application, credential, index, is_cacheable, expires_at, renewal)
 
     def _show(self, verdict: Verdict, application: Application) -> Verdict:
         """Of a machine the application is shown a token of ours; an edge's own passes as it came, and where only an

@@ -191,7 +191,7 @@ class Tokens:
             key_id=key.key_id,
             expires_at=claims["exp"],
             issued_at=claims["iat"],
-            known_ends=_parse_ends(claims.get("ends", [0, 0])),
+            known_ends=_parse_ends(claims["ends"]) if "ends" in claims else NO_ENDS,
         )
 
     def _verification_key_of(self, key: SigningKey) -> VerificationKey:
@@ -214,11 +214,12 @@ class Tokens:
             raise TokenError(Reason.TOKEN_AUDIENCE, "the token is for another application")
         if not isinstance(claims.get("identity_nonce"), str) or not isinstance(claims.get("sub"), str):
             raise TokenError(Reason.TOKEN_MALFORMED, "the token names no session")
-        if not isinstance(claims.get("iat"), int):
+        issued_at, expires_at = claims.get("iat"), claims.get("exp")
+        if not isinstance(issued_at, int):
             raise TokenError(Reason.TOKEN_MALFORMED, "the token does not say when it was issued")
-        if not isinstance(claims.get("exp"), int) or claims["exp"] <= now:
+        if not isinstance(expires_at, int) or expires_at <= now:
             raise TokenError(Reason.TOKEN_EXPIRED, "the token has expired")
-        if max(claims.get("nbf", 0), claims.get("iat", 0)) > now + CLOCK_LEEWAY_SECONDS:
+        if max(claims.get("nbf", 0), issued_at) > now + CLOCK_LEEWAY_SECONDS:
             raise TokenError(Reason.TOKEN_NOT_YET_VALID, "the token is not valid yet; is a clock wrong?")
 
 
