@@ -8,7 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shutil
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +21,7 @@ import pytest
 import requests
 
 from bench import disturbances, index, latency, logins, memory, sessions, through_nginx
+from bench.cores import keep_apart
 from bench.installation import HOST, Installation, run_installation
 from bench.load import CONNECTIONS, PATH, Load, run_wrk, write_requests_in_turn
 from bench.rate import WARM_UP_SECONDS, run_at_rate
@@ -172,6 +176,24 @@ def test_what_a_check_adds_is_a_difference_within_a_pair() -> None:
     assert not latency.holds(line | {"added_us": {"99": 1_001}})
     assert latency.holds(line | {"case": "uncached", "added_us": {"99": 1_001}})
     assert "p99 +300 µs" in latency.render_line(line)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) == 1, reason="one core cannot be shared out")
+def test_the_generator_has_a_core_of_its_own_while_it_measures() -> None:
+    """Whatever it has started runs on the others, and what that started."""
+    before = os.sched_getaffinity(0)
+    waits = ["sh", "-c", "sleep 60 & echo $!; wait"]
+    with subprocess.Popen(waits, stdout=subprocess.PIPE, text=True, process_group=0) as shell:
+        assert shell.stdout is not None
+        pids = shell.pid, int(shell.stdout.readline())
+        try:
+            with keep_apart():
+                mine = os.sched_getaffinity(0)
+                assert len(mine) == 1
+                assert [os.sched_getaffinity(pid) for pid in pids] == [before - mine] * 2
+            assert [os.sched_getaffinity(pid) for pid in (0, *pids)] == [before] * 3
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
 
 
 def test_memory_index_and_disturbances_have_limits() -> None:
