@@ -87,7 +87,7 @@ def _measure_nginx(options: argparse.Namespace, directory: Path) -> dict[str, An
         added = latency.measure_latency(
             {"cached": installations["cached"], "uncached": installations["uncached"]},
             most_per_second=median(rates["uncached"] for rates in rounds),
-            pairs=2 * options.rounds,
+            pairs=6 * options.rounds,
         )
         (typical, least) = measure_check(installations["uncached"].config_path, installations["uncached"].tokens[0])
     return {
