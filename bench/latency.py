@@ -1,12 +1,14 @@
 """What the check adds to an answer at half of authd's own uncached maximum: a constant rate, paired differences.
 
 Each pair loads the unprotected page and the protected one with the same rate, one right after the other, in turns the
-other way round; the figure is the median of the differences of their percentiles. The generator has a core of its own
-meanwhile: on one that it shares, a good part of what the slowest answers take is its own.
+other way round; the figure is the median of the differences of their percentiles. For the cached case the generator has
+a core of its own: on one that it shares with nginx, a good part of what the slowest answers take is its own. Where authd
+is asked each time, nginx and authd want more than the one that would be left.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from statistics import median
 from typing import Any
 
@@ -24,11 +26,11 @@ SECONDS = 1
 def measure_latency(protected: dict[str, Installation], *, most_per_second: float, pairs: int) -> list[dict[str, Any]]:
     """Microseconds that each protected installation adds, for each percentile."""
     rate = most_per_second / 2
-    with keep_apart():
-        return [
-            _summarise(name, rate, [_measure_pair(installation, rate, turn) for turn in range(pairs)])
-            for name, installation in protected.items()
-        ]
+    found = []
+    for name, installation in protected.items():
+        with keep_apart() if name == "cached" else nullcontext():
+            found.append(_summarise(name, rate, [_measure_pair(installation, rate, turn) for turn in range(pairs)]))
+    return found
 
 
 def holds(line: dict[str, Any]) -> bool:
