@@ -1,9 +1,9 @@
 """What the check adds to an answer at half of authd's own uncached maximum: a constant rate, paired differences.
 
 Each pair loads the unprotected page and the protected one with the same rate, one right after the other, in turns the
-other way round; the figure is the median of the differences of their percentiles. For the cached case the generator has
-a core of its own: on one that it shares with nginx, a good part of what the slowest answers take is its own. Where authd
-is asked each time, nginx and authd want more than the one that would be left.
+other way round; the figure is the median of the differences of their percentiles. The generator has a core of its own,
+since on one that it shares with nginx a good part of what the slowest answers take is its own; but not where authd is
+asked each time: nginx and authd want more than the core that would be left.
 """
 
 from __future__ import annotations
