@@ -137,6 +137,11 @@ def _trust_everything() -> ssl.SSLContext:
 _TLS = _trust_everything()
 
 
+def connect(port: int, host: str) -> http.client.HTTPSConnection:
+    """A connection for whoever asks again and again on it, as a browser does that keeps it open."""
+    return _Connection(port, host, "127.0.0.1", "127.0.0.1")
+
+
 class _Connection(http.client.HTTPSConnection):
     """TLS to loopback under any name. The certificate is the tests' own and not verified."""
 
