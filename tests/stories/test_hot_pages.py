@@ -58,7 +58,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def applications(hot: list[dict[str, object]]) -> list[dict[str, object]]:
     return [
         {"id": "hot", "domains": ["hot.test"], "policies": hot},
-        {"id": "brief", "domains": ["brief.test"], "session_duration": "4s", "policies": EVERYONE},
+        {"id": "brief", "domains": ["brief.test"], "session_duration": "6s", "policies": EVERYONE},
     ]
 
 
