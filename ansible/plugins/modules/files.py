@@ -206,8 +206,8 @@ def apply_entry(entry: Entry, *, check: bool) -> Change | None:
         raise FileError(f"{entry.path}: {error.strerror}") from error
 
 
-def is_taken_back(change: Change, faults: list[str]) -> bool:
-    """Let a file hold what it held, or say why it does not. Owner and mode stay: others need not read it again."""
+def take_back(change: Change, faults: list[str]) -> bool:
+    """Let a file hold what it held, and say whether it does, or in `faults` why it does not. Owner and mode stay."""
     entry, path = change.entry, change.entry.path
     if not change.is_of_content:
         return False
@@ -359,7 +359,7 @@ def _apply(entries: list[dict[str, Any]], check: bool) -> tuple[list[Change], li
     except FileError as error:
         faults = [str(error)]
         # The last first: a path may have been named twice.
-        return [change for change in changes[::-1] if check or not is_taken_back(change, faults)][::-1], faults
+        return [change for change in changes[::-1] if check or not take_back(change, faults)][::-1], faults
     return changes, []
 
 
