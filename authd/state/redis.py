@@ -190,11 +190,13 @@ class RedisStore:
         found: list[Tombstone] = []
         while True:
             page = ("ZRANGEBYSCORE", _TOMBSTONES, f"({sequence}", "+inf", "LIMIT", 0, limit)
-            reply, newest, members = await self._link.run(("INFO", "replication"), ("GET", _SEQUENCE), page)
+            commands = (("INFO", "replication"), ("ROLE",), ("GET", _SEQUENCE), page)
+            reply, role, newest, members = await self._link.run(*commands)
             info = parse_info(reply)
             if info.get("role") != "master":
                 await self._link.lose_master()
                 raise self._link.unavailable("is a replica now")
+            self._link.watch_master(role)
             found += [_parse_member(member) for member in members]
             if len(members) < limit or not members:
                 return info.get("master_replid", ""), _parse_sequence(newest), found

@@ -29,6 +29,7 @@ from redis.exceptions import (
 from authd.config.redis_url import RedisUrl
 from authd.errors import StoreDamagedError, StoreUnavailableError
 from authd.state.base import DEADLINE_SECONDS
+from authd.state.redis_followers import Followers
 from authd.state.redis_server import Command, RedisServer, load_tls
 
 HASH_TAG = "{authd}"
@@ -54,6 +55,8 @@ class RedisLink:
         self._tls: ssl.SSLContext | None = None
         self._master: RedisServer | None = None
         self._search: asyncio.Task[RedisServer] | None = None
+        self._followers = Followers(monotonic)
+        self._doubt: asyncio.Task[None] | None = None
         self._failures = 0
         self._next_try_at = 0.0
         self._is_closed = False
@@ -78,14 +81,36 @@ class RedisLink:
         return replies
 
     async def write(self, command: Command) -> Any:
-        """The reply, once as many replicas as configured have the write too. Raises as `run` does; then it may have
-        been carried out nevertheless, and callers treat it as not acknowledged."""
+        """The reply, once as many replicas as configured have the write too, and none has just left. Raises as `run`
+        does; then it may have been carried out nevertheless, and callers treat it as not acknowledged."""
         if self._url.replicas == 0:
             return (await self.run(command))[0]
-        reply, acknowledged = await self.run(command, ("WAIT", self._url.replicas, _WAIT_MS))
+        reply, acknowledged, role = await self.run(command, ("WAIT", self._url.replicas, _WAIT_MS), ("ROLE",))
+        self._followers.note(role)
         if acknowledged < self._url.replicas:
             raise self.unavailable(f"{acknowledged} of {self._url.replicas} replicas acknowledged the write in time")
+        if self._followers.has_one_just_left:
+            raise self.unavailable("a replica has just left the master, and may be taking over from it")
         return reply
+
+    def watch_master(self, role: Any) -> None:
+        """Called twice a second with what the master answers to `ROLE`. Where replicas have left it, ask in the
+        background whether another one is named by now: it takes itself for the master for ten seconds more."""
+        self._followers.note(role)
+        is_doubtful = self._followers.has_one_just_left or self._followers.are_fewer_than(self._url.replicas)
+        is_asking = self._doubt is not None and not self._doubt.done()
+        if is_doubtful and not is_asking and self._url.kind != "single":
+            self._doubt = asyncio.create_task(self._leave_replaced_master())
+
+    async def _leave_replaced_master(self) -> None:
+        master = self._master
+        try:
+            async with asyncio.timeout(_SEARCH_SECONDS):
+                named = await self._ask_all()
+        except (RedisError, OSError, TimeoutError):
+            return  # nobody says so
+        if master is not None and self._master is master and master.address != named:
+            await self.lose_master()
 
     async def lose_master(self) -> None:
         """Forget which server is the master; the next call asks."""
@@ -96,8 +121,9 @@ class RedisLink:
     async def close(self) -> None:
         """Let go of every connection. Calls from now on raise StoreUnavailableError."""
         self._is_closed = True
-        if self._search is not None:
-            self._search.cancel()
+        for task in (self._search, self._doubt):
+            if task is not None:
+                task.cancel()
         await self.lose_master()
 
     def unavailable(self, problem: str) -> StoreUnavailableError:
@@ -153,7 +179,7 @@ class RedisLink:
                 raise
         if self._is_closed:
             await master.close()
-        self._master = master
+        self._master, self._followers = master, Followers(self._monotonic)
         return master
 
     async def _ask_all(self) -> tuple[str, int]:

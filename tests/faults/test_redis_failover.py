@@ -13,6 +13,7 @@ import pytest
 
 from authd.errors import StoreUnavailableError
 from authd.state import Store, open_store
+from authd.state.redis_followers import SETTLING_SECONDS
 from tests.faults.test_redis import NOW, eventually
 from tests.harness.redis import (
     RedisProcess,
@@ -105,6 +106,78 @@ async def test_a_master_that_gave_way_is_left_at_once(trio: RedisServers, store:
     await eventually(end)
     assert [each.id for each in await eventually(lambda: store.tombstones_since(cursor))] == ["kept"]
     assert await store.find("session", "kept", now=NOW) is None
+
+
+@contextlib.asynccontextmanager
+async def polled(store: Store) -> AsyncIterator[None]:
+    """As each worker does, twice a second."""
+
+    async def poll() -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailableError):
+                await store.tombstones_since(0)
+            await asyncio.sleep(0.5)
+
+    polling = asyncio.create_task(poll())
+    yield
+    polling.cancel()
+
+
+async def write_for(store: Store, seconds: float) -> dict[str, float]:
+    """Write on, whatever happens, and tell what was acknowledged when, in seconds from now."""
+    began, acknowledged = time.monotonic(), {}
+    while time.monotonic() - began < seconds:
+        name = f"w{time.monotonic_ns()}"
+        with contextlib.suppress(StoreUnavailableError):
+            await store.put("session", name, b"x", expires_at=NOW + 10)
+            acknowledged[name] = time.monotonic() - began
+        await asyncio.sleep(0.005)
+    return acknowledged
+
+
+async def test_what_is_acknowledged_while_another_takes_over_is_there_afterwards(
+    trio: RedisServers, store: Store
+) -> None:
+    """Asked for, as for maintenance: the master of before takes itself for one for ten seconds more, and the other
+    replica acknowledges for a second what only they have."""
+    await asyncio.to_thread(wait_until, lambda: is_replicated(trio.find_master()))
+    old = trio.find_master()
+    async with polled(store):
+        writing = asyncio.create_task(write_for(store, 8))
+        await asyncio.sleep(1)
+        await asyncio.to_thread(wait_until, lambda: trio.sentinels[0].ask("SENTINEL", "FAILOVER", "authd-master"))
+        acknowledged = await writing
+    assert trio.find_master() is not old
+    assert min(acknowledged.values()) < 1
+    assert max(acknowledged.values()) > 7, "it is found while the one of before still answers"
+    afterwards = open_store(trio.url)
+    found = await eventually(lambda: afterwards.find_many("session", list(acknowledged), now=NOW))
+    await afterwards.close()
+    assert {name: when for name, when in acknowledged.items() if name not in found} == {}
+
+
+async def test_a_replica_that_leaves_costs_three_seconds_of_writes(trio: RedisServers, store: Store) -> None:
+    """Whether it goes away or is about to take over cannot be known at first."""
+    await asyncio.to_thread(wait_until, lambda: is_replicated(trio.find_master()))
+    master = trio.find_master()
+    replica = next(server for server in trio.servers if server is not master)
+    async with polled(store):
+        await eventually(lambda: store.put("session", "before", b"x", expires_at=NOW + 10))
+        replica.stop()
+        left_at, told = time.monotonic(), []
+        while time.monotonic() - left_at < SETTLING_SECONDS - 0.5:
+            await asyncio.sleep(0.05)
+            try:
+                await store.put("session", "while", b"x", expires_at=NOW + 10)
+            except StoreUnavailableError as error:
+                told.append(str(error))
+        assert len(told) > 10
+        assert "a replica has just left the master" in told[-1]
+        assert await store.find("session", "before", now=NOW) == b"x"
+        await eventually(lambda: store.put("session", "after", b"x", expires_at=NOW + 10))
+        assert time.monotonic() - left_at < 2 * SETTLING_SECONDS
+        assert trio.find_master() is master
+    replica.start()
 
 
 @pytest.mark.elections
