@@ -85,11 +85,13 @@ class RedisLink:
         does; then it may have been carried out nevertheless, and callers treat it as not acknowledged."""
         if self._url.replicas == 0:
             return (await self.run(command))[0]
+        # Of the master that is written to: another may have been found by the time of its answer.
+        followers = self._followers
         reply, acknowledged, role = await self.run(command, ("WAIT", self._url.replicas, _WAIT_MS), ("ROLE",))
-        self._followers.note(role)
+        followers.note(role)
         if acknowledged < self._url.replicas:
             raise self.unavailable(f"{acknowledged} of {self._url.replicas} replicas acknowledged the write in time")
-        if self._followers.has_one_just_left:
+        if followers.has_one_just_left:
             raise self.unavailable("a replica has just left the master, and may be taking over from it")
         return reply
 
